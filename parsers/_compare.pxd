@@ -1,0 +1,13 @@
+"""Cassandra's order of two values of a type (`AbstractType.compare`), for clusterings and elements."""
+
+from libc.stdint cimport uint8_t
+
+from parsers._types cimport TypeNode
+
+
+# Negative, 0 or positive.  Any bytes are safe; values that Cassandra would refuse have some fixed order.
+# A DESC clustering's order is the caller's to turn round.
+cdef int value_compare(
+    const TypeNode *node,
+    const uint8_t *left, Py_ssize_t left_size,
+    const uint8_t *right, Py_ssize_t right_size) noexcept nogil
