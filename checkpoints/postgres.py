@@ -1,0 +1,190 @@
+"""Checkpoints and leases in PostgreSQL, written inside the caller's transaction; never commits.
+
+A lease is a row with an expiry and a fencing token. Whoever takes it over raises the token, and
+every write names the token it was given: a former holder's transaction finds no row and must roll
+back, whatever its clock or network did meanwhile.
+"""
+
+from __future__ import annotations
+
+from importlib import resources
+from typing import Any
+
+import psycopg
+from psycopg.pq import TransactionStatus
+from psycopg.rows import tuple_row
+
+from cdc_tail.errors import CheckpointMoved
+from checkpoints.model import Checkpoint, Lease
+from parsers.position import Position
+
+Connection = psycopg.Connection[Any]
+
+# Sidecars that start together must not run CREATE .. IF NOT EXISTS at the same time: PostgreSQL
+# checks and creates in two steps, and the loser gets a unique violation.
+_INSTALL_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('cdc_tail.ddl', 0))"
+
+_READ = """
+SELECT segment_id, "offset", finished, mutations, fencing_token, lease_holder, lease_expires_at,
+       updated_at
+  FROM cdc_tail.checkpoint
+ WHERE node = %(node)s
+"""
+
+# Free means: never taken, given back, expired, or its session has ended (a killed process). A
+# session of another role shows no start time to us; then its pid alone must do.
+_ACQUIRE = """
+INSERT INTO cdc_tail.checkpoint AS held
+       (node, fencing_token, lease_holder, lease_expires_at, lease_backend_pid,
+        lease_backend_started_at)
+SELECT %(node)s, 1, %(holder)s, clock_timestamp() + make_interval(secs => %(ttl)s),
+       pg_backend_pid(), (SELECT backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid())
+    ON CONFLICT (node) DO UPDATE
+   SET fencing_token = held.fencing_token + 1,
+       lease_holder = excluded.lease_holder,
+       lease_expires_at = excluded.lease_expires_at,
+       lease_backend_pid = excluded.lease_backend_pid,
+       lease_backend_started_at = excluded.lease_backend_started_at
+ WHERE held.lease_holder IS NULL
+    OR held.lease_expires_at <= clock_timestamp()
+    OR held.lease_backend_pid = pg_backend_pid()
+    OR NOT EXISTS (
+       SELECT FROM pg_stat_activity AS session
+        WHERE session.pid = held.lease_backend_pid
+          AND (session.backend_start IS NULL
+               OR session.backend_start = held.lease_backend_started_at))
+RETURNING held.fencing_token
+"""
+
+_RENEW = """
+UPDATE cdc_tail.checkpoint
+   SET lease_expires_at = clock_timestamp() + make_interval(secs => %(ttl)s),
+       lease_backend_pid = pg_backend_pid(),
+       lease_backend_started_at =
+           (SELECT backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid())
+ WHERE node = %(node)s AND fencing_token = %(token)s AND lease_holder IS NOT NULL
+"""
+
+_RELEASE = """
+UPDATE cdc_tail.checkpoint
+   SET lease_holder = NULL, lease_expires_at = NULL, lease_backend_pid = NULL,
+       lease_backend_started_at = NULL
+ WHERE node = %(node)s AND fencing_token = %(token)s
+"""
+
+_WRITE = """
+UPDATE cdc_tail.checkpoint
+   SET segment_id = %(segment_id)s, "offset" = %(offset)s, finished = %(finished)s,
+       mutations = mutations + %(mutations)s,
+       lease_expires_at = clock_timestamp() + make_interval(secs => %(ttl)s),
+       updated_at = clock_timestamp()
+ WHERE node = %(node)s AND fencing_token = %(token)s AND lease_holder IS NOT NULL
+"""
+
+
+def install(conn: Connection) -> None:
+    """Create the checkpoint table if it is missing, in the caller's transaction."""
+    conn.execute(_INSTALL_LOCK)
+    conn.execute(resources.files(__package__).joinpath("schema.sql").read_bytes())
+
+
+class PostgresCheckpoints:
+    """The `CheckpointStore` whose rows live beside the mirror."""
+
+    def read(self, conn: Connection, node: str) -> Checkpoint | None:
+        """Return the node's checkpoint, or None if the node was never tailed."""
+        with conn.cursor(row_factory=tuple_row) as cursor:
+            row = cursor.execute(_READ, {"node": node}).fetchone()
+        if row is None:
+            return None
+        segment_id, offset, finished, mutations, token, holder, expires_at, updated_at = row
+        return Checkpoint(
+            node=node,
+            position=None if segment_id is None else Position(segment_id, offset),
+            finished=finished,
+            mutations=mutations,
+            fencing_token=token,
+            lease_holder=holder,
+            lease_expires_at=expires_at,
+            updated_at=updated_at,
+        )
+
+    def acquire(self, conn: Connection, node: str, holder: str, ttl_seconds: float) -> Lease:
+        """Take the node's lease with a new fencing token.
+
+        Waits while the present holder has a transaction open on the checkpoint, so that the
+        position read afterwards is its last one. Raises CheckpointMoved, naming the holder, while
+        the lease is neither expired nor orphaned; the caller must then roll back at once, because
+        the refusal locks the row until the transaction ends.
+        """
+        with conn.cursor(row_factory=tuple_row) as cursor:
+            taken = cursor.execute(
+                _ACQUIRE, {"node": node, "holder": holder, "ttl": ttl_seconds}
+            ).fetchone()
+        if taken is None:
+            raise self._moved(conn, node, holder)
+        return Lease(node=node, holder=holder, fencing_token=taken[0], ttl_seconds=ttl_seconds)
+
+    def renew(self, conn: Connection, lease: Lease) -> None:
+        """Extend the lease and bind it to this session; CheckpointMoved if it was taken over."""
+        if self._update(conn, _RENEW, lease) == 0:
+            raise self._moved(conn, lease.node, lease.holder)
+
+    def release(self, conn: Connection, lease: Lease) -> None:
+        """Give the lease back, so that the next holder need not wait; no error if already lost."""
+        self._update(conn, _RELEASE, lease)
+
+    def write(
+        self,
+        conn: Connection,
+        lease: Lease,
+        position: Position,
+        *,
+        mutations: int = 0,
+        finished: bool = False,
+    ) -> None:
+        """Move the checkpoint and extend the lease, in the caller's transaction.
+
+        Raises CheckpointMoved when the token is stale; the caller must then roll back its rows.
+        """
+        updated = self._update(
+            conn,
+            _WRITE,
+            lease,
+            segment_id=position.segment_id,
+            offset=position.offset,
+            finished=finished,
+            mutations=mutations,
+        )
+        if updated == 0:
+            raise self._moved(conn, lease.node, lease.holder)
+
+    def _update(self, conn: Connection, statement: str, lease: Lease, **values: object) -> int:
+        idle = conn.info.transaction_status == TransactionStatus.IDLE
+        if conn.autocommit and idle:
+            raise ValueError("a checkpoint is written inside a transaction, never by autocommit")
+        with conn.cursor() as cursor:
+            cursor.execute(
+                statement.encode(),
+                {
+                    "node": lease.node,
+                    "token": lease.fencing_token,
+                    "ttl": lease.ttl_seconds,
+                    **values,
+                },
+            )
+            return cursor.rowcount
+
+    def _moved(self, conn: Connection, node: str, holder: str) -> CheckpointMoved:
+        now = self.read(conn, node)
+        if now is None or now.lease_holder is None:
+            state = "nobody holds it now"
+        else:
+            state = f"{now.lease_holder} holds it until {now.lease_expires_at:%H:%M:%S %Z}"
+        return CheckpointMoved(
+            f"{holder} does not hold the lease of node {node}: {state}",
+            hint=(
+                "one process per node may tail; stop the other one, or give this one a name of"
+                " its own with --node if it tails another node"
+            ),
+        )
