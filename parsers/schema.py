@@ -165,20 +165,20 @@ class Schema:
         """Whether the id is known as that of a table that no longer exists."""
         return table_id in self._dropped
 
+    def dropped(self) -> Iterator[Table]:
+        """The tables that are known by id but don't exist any more."""
+        return iter(self._dropped.values())
+
     def all_by_id(self) -> Mapping[UUID, Table]:
         """Every known table by id, the dropped ones included."""
         return MappingProxyType(self._by_id)
 
-    def with_tables(self, tables: Iterable[Table]) -> Schema:
-        """A snapshot with these tables added or replaced by name."""
-        changed = {(table.keyspace, table.name): table for table in tables}
-        replaced = [
-            old
-            for key, new in changed.items()
-            if (old := self._by_name.get(key)) is not None and old.id != new.id
-        ]
+    def with_table(self, table: Table) -> Schema:
+        """A snapshot with the table added, or replaced where its name exists already."""
+        replaced = self._by_name.get((table.keyspace, table.name))
         return Schema(
-            (self._by_name | changed).values(), dropped=[*self._dropped.values(), *replaced]
+            (self._by_name | {(table.keyspace, table.name): table}).values(),
+            dropped=[*self._dropped.values(), *([replaced] if replaced else ())],
         )
 
     def without(self, keyspace: str, name: str) -> Schema:

@@ -74,10 +74,12 @@ _SCHEMA_TABLES: Final[dict[str, tuple[str, str]]] = {
     ),
     "column_masks": (
         "table_name text; column_name text",
-        "function_keyspace text; function_name text; "
-        "function_argument_types frozen<list<text>>; "
-        "function_argument_values frozen<list<text>>; "
-        "function_argument_nulls frozen<list<boolean>>",
+        (
+            "function_keyspace text; function_name text; "
+            "function_argument_types frozen<list<text>>; "
+            "function_argument_values frozen<list<text>>; "
+            "function_argument_nulls frozen<list<boolean>>"
+        ),
     ),
     "dropped_columns": (
         "table_name text; column_name text",
@@ -91,8 +93,10 @@ _SCHEMA_TABLES: Final[dict[str, tuple[str, str]]] = {
     "triggers": ("table_name text; trigger_name text", f"options {_FROZEN_MAP}"),
     "functions": (
         "function_name text; argument_types frozen<list<text>>",
-        "argument_names frozen<list<text>>; body text; language text; return_type text; "
-        "called_on_null_input boolean",
+        (
+            "argument_names frozen<list<text>>; body text; language text; return_type text; "
+            "called_on_null_input boolean"
+        ),
     ),
     "aggregates": (
         "aggregate_name text; argument_types frozen<list<text>>",
