@@ -64,13 +64,10 @@ def _row(row: Row) -> Json:
     if row.complex_deletions:
         found["complex_deletions"] = [
             {"column": column} | _deletion(row.complex_deletions[column])
-            for column in sorted(row.complex_deletions)
+            for column in row.complex_deletions
         ]
     if row.cells:
-        # By column and path: the reader orders the elements of a column by type, this form by bytes.
-        found["cells"] = [
-            _cell(c) for c in sorted(row.cells, key=lambda c: (c.column, c.path or b""))
-        ]
+        found["cells"] = [_cell(c) for c in row.cells]
     return found
 
 

@@ -1,0 +1,60 @@
+package cdctail.dumper;
+
+import org.apache.cassandra.cql3.ColumnIdentifier;
+import org.apache.cassandra.db.marshal.AbstractType;
+import org.apache.cassandra.db.marshal.ReversedType;
+import org.apache.cassandra.dht.Murmur3Partitioner;
+import org.apache.cassandra.schema.CQLTypeParser;
+import org.apache.cassandra.schema.ColumnMetadata;
+import org.apache.cassandra.schema.TableId;
+import org.apache.cassandra.schema.TableMetadata;
+import org.apache.cassandra.schema.Types;
+
+/** Cassandra's metadata of a table, from its sketch. */
+final class Metadata
+{
+    private Metadata()
+    {
+    }
+
+    static TableMetadata of(TableSketch table)
+    {
+        Types.RawBuilder raw = Types.rawBuilder(table.keyspace);
+        table.types.forEach((name, type) -> raw.add(name, type.names, type.types));
+        Types types = raw.build();
+        TableMetadata.Builder builder = TableMetadata.builder(table.keyspace, table.name, TableId.fromUUID(table.id))
+                                                     .partitioner(Murmur3Partitioner.instance);
+        if (table.view)
+            builder.kind(TableMetadata.Kind.VIEW);
+        else
+            builder.flags(TableMetadata.Flag.fromStringSet(table.flags));
+        for (TableSketch.Column column : table.columns)
+        {
+            AbstractType<?> type = CQLTypeParser.parse(table.keyspace, column.type, types);
+            ColumnIdentifier name = ColumnIdentifier.getInterned(column.name, true);
+            switch (column.kind)
+            {
+                case "partition_key":
+                    builder.addPartitionKeyColumn(name, type);
+                    break;
+                case "clustering":
+                    builder.addClusteringColumn(name, column.descending ? ReversedType.getInstance(type) : type);
+                    break;
+                case "static":
+                    builder.addStaticColumn(name, type);
+                    break;
+                default:
+                    builder.addRegularColumn(name, type);
+            }
+        }
+        for (TableSketch.Column column : table.dropped)
+        {
+            AbstractType<?> type = CQLTypeParser.parse(table.keyspace, column.type, types);
+            ColumnMetadata metadata = column.kind.equals("static")
+                                    ? ColumnMetadata.staticColumn(table.keyspace, table.name, column.name, type)
+                                    : ColumnMetadata.regularColumn(table.keyspace, table.name, column.name, type);
+            builder.recordColumnDrop(metadata, column.droppedMicros);
+        }
+        return builder.build();
+    }
+}
