@@ -1,0 +1,112 @@
+"""HTTP for people, probes and Prometheus, in a thread of its own; changes no state.
+
+GET /  /metrics  /healthz  /readyz  /status
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from importlib import resources
+from types import TracebackType
+
+import uvicorn
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from cdc_tail.config import HttpSettings
+from cdc_tail.errors import ConfigError
+from cdc_tail.metrics import Metrics
+from cdc_tail.status import StatusBoard, not_healthy_because, not_ready_because
+
+
+def application(board: StatusBoard, metrics: Metrics, settings: HttpSettings) -> Starlette:
+    """The routes over one process's status and metrics."""
+    page = resources.files(__package__).joinpath("page.html").read_text(encoding="utf-8")
+
+    def probe(reason: str | None) -> Response:
+        return PlainTextResponse(reason or "ok", status_code=503 if reason else 200)
+
+    async def healthz(_: Request) -> Response:
+        return probe(not_healthy_because(board))
+
+    async def readyz(_: Request) -> Response:
+        return probe(not_ready_because(board, max_age_seconds=settings.ready_max_age_seconds))
+
+    async def status(_: Request) -> Response:
+        return JSONResponse(board.snapshot().as_dict(), headers={"Cache-Control": "no-store"})
+
+    async def exposition(_: Request) -> Response:
+        return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+    async def front(_: Request) -> Response:
+        return HTMLResponse(page)
+
+    return Starlette(
+        routes=[
+            Route("/", front),
+            Route("/metrics", exposition),
+            Route("/healthz", healthz),
+            Route("/readyz", readyz),
+            Route("/status", status),
+        ]
+    )
+
+
+class StatusServer:
+    """Serves `application` from a thread until the `with` block ends."""
+
+    def __init__(self, board: StatusBoard, metrics: Metrics, settings: HttpSettings) -> None:
+        self._socket = _listen(settings)
+        config = uvicorn.Config(
+            application(board, metrics, settings),
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            timeout_graceful_shutdown=1,
+        )
+        self._server = uvicorn.Server(config)
+        # uvicorn installs signal handlers only in the main thread; ours stay in place.
+        self._thread = threading.Thread(
+            target=self._server.run, args=([self._socket],), name="http", daemon=True
+        )
+
+    @property
+    def url(self) -> str:
+        """Where it listens, with the port that was really taken."""
+        host, port = self._socket.getsockname()[:2]
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    def __enter__(self) -> StatusServer:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._server.should_exit = True
+        self._thread.join(timeout=5)
+        self._socket.close()
+
+
+def _listen(settings: HttpSettings) -> socket.socket:
+    """Bind before the thread starts, so that a taken port is an error of the start."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((settings.host, settings.port))
+        listener.listen(128)
+    except OSError as error:
+        listener.close()
+        raise ConfigError(
+            f"can't listen at {settings.host}:{settings.port}: {error.strerror}",
+            hint="set http.port to a free port (0 takes any), or http.enabled to false",
+        ) from error
+    return listener
