@@ -11,3 +11,11 @@ cdef int value_compare(
     const TypeNode *node,
     const uint8_t *left, Py_ssize_t left_size,
     const uint8_t *right, Py_ssize_t right_size) noexcept nogil
+
+# Unsigned bytes, the shorter first: how blobs, text and most other types are ordered.
+cdef int bytes_compare(
+    const uint8_t *left, Py_ssize_t left_size,
+    const uint8_t *right, Py_ssize_t right_size) noexcept nogil
+
+# Two 16-byte timeuuids, such as the paths of a list's cells.
+cdef int timeuuid_compare(const uint8_t *left, const uint8_t *right) noexcept nogil

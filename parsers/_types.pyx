@@ -158,6 +158,8 @@ cdef int _fill(TypeNode *node, object cql_type, str pg_type, bint key, int nul, 
     elif pg_kind == PG_TEXT:
         node.codec = CODEC_AS_TEXT
     elif pg_kind == PG_VECTOR and kind == KIND_VECTOR and cql_type.element == Native("float"):
+        if cql_type.dimension > 16_000:
+            raise ValueError(f"pgvector holds at most 16000 dimensions, not {cql_type.dimension}")
         node.codec = CODEC_PGVECTOR
     else:
         raise _no_conversion(cql_type, pg_type)
