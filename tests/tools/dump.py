@@ -26,7 +26,13 @@ from cdc_tail.local.jars import class_path, fetch, parse_lock
 
 _HOME = Path(__file__).parent / "dumper"
 # Which sources of `src/` a series takes besides `common`.
-_SHIMS = {"3.11": "v3_11", "4.0": "v4_0", "4.1": "v4_0", "5.0": "v4_0", "6.0": "v6_0"}
+_SHIMS = {
+    "3.11": ("v3_11",),
+    "4.0": ("v4_on", "v4_0"),
+    "4.1": ("v4_on", "v4_0"),
+    "5.0": ("v4_on", "v4_0"),
+    "6.0": ("v4_on", "v6_0"),
+}
 _SILENT = '<configuration><root level="OFF"/></configuration>'
 
 
@@ -41,7 +47,7 @@ def _run(command: list[str]) -> None:
 
 
 def _sources(series: str) -> list[Path]:
-    folders = ("common", _SHIMS[series])
+    folders = ("common", *_SHIMS[series])
     return sorted(path for name in folders for path in (_HOME / "src" / name).rglob("*.java"))
 
 

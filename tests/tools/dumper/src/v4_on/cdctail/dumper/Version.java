@@ -1,6 +1,5 @@
 package cdctail.dumper;
 
-import java.lang.reflect.InvocationTargetException;
 import java.lang.reflect.Method;
 import java.nio.ByteBuffer;
 import java.util.List;
@@ -15,11 +14,8 @@ import org.apache.cassandra.db.rows.Cell;
 import org.apache.cassandra.db.rows.RowIterator;
 import org.apache.cassandra.db.rows.UnfilteredRowIterator;
 import org.apache.cassandra.db.rows.UnfilteredRowIterators;
-import org.apache.cassandra.schema.KeyspaceMetadata;
-import org.apache.cassandra.schema.KeyspaceParams;
-import org.apache.cassandra.schema.Schema;
 
-/** What differs between Cassandra's versions: here 4.0, 4.1 and 5.0. */
+/** What differs between Cassandra's versions: here what is alike from 4.0 on. */
 final class Version
 {
     private Version()
@@ -29,29 +25,12 @@ final class Version
     static void initialize()
     {
         DatabaseDescriptor.toolInitialization();
+        Registry.initialize();
     }
 
-    /** Makes the table known to the schema, in a keyspace of its own: a dropped table and its successor share a name. */
     static void load(TableSketch table)
     {
-        try
-        {
-            Method load = Schema.class.getDeclaredMethod("load", KeyspaceMetadata.class); // private from 4.1 on
-            load.setAccessible(true);
-            String keyspace = "of_" + table.id.toString().replace("-", "");
-            load.invoke(Schema.instance,
-                        KeyspaceMetadata.create(keyspace,
-                                                KeyspaceParams.local(),
-                                                org.apache.cassandra.schema.Tables.of(Metadata.of(table))));
-        }
-        catch (InvocationTargetException e)
-        {
-            throw new IllegalStateException(table.keyspace + "." + table.name, e.getCause());
-        }
-        catch (ReflectiveOperationException e)
-        {
-            throw new IllegalStateException(e);
-        }
+        Registry.load(table);
     }
 
     /** Reads a segment; the class that names a file changed in 4.1. */

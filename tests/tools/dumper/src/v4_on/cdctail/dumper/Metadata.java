@@ -2,6 +2,7 @@ package cdctail.dumper;
 
 import org.apache.cassandra.cql3.ColumnIdentifier;
 import org.apache.cassandra.db.marshal.AbstractType;
+import org.apache.cassandra.db.marshal.BytesType;
 import org.apache.cassandra.db.marshal.ReversedType;
 import org.apache.cassandra.dht.Murmur3Partitioner;
 import org.apache.cassandra.schema.CQLTypeParser;
@@ -50,11 +51,23 @@ final class Metadata
         for (TableSketch.Column column : table.dropped)
         {
             AbstractType<?> type = CQLTypeParser.parse(table.keyspace, column.type, types);
-            ColumnMetadata metadata = column.kind.equals("static")
-                                    ? ColumnMetadata.staticColumn(table.keyspace, table.name, column.name, type)
-                                    : ColumnMetadata.regularColumn(table.keyspace, table.name, column.name, type);
-            builder.recordColumnDrop(metadata, column.droppedMicros);
+            builder.recordColumnDrop(columnOf(table, column, type), column.droppedMicros);
         }
         return builder.build();
+    }
+
+    /** A column that the table no longer has, from a table made for it alone: the factories differ per version. */
+    private static ColumnMetadata columnOf(TableSketch table, TableSketch.Column column, AbstractType<?> type)
+    {
+        ColumnIdentifier name = ColumnIdentifier.getInterned(column.name, true);
+        TableMetadata.Builder builder = TableMetadata.builder(table.keyspace, table.name, TableId.fromUUID(table.id))
+                                                     .partitioner(Murmur3Partitioner.instance)
+                                                     .addPartitionKeyColumn("key of " + column.name, BytesType.instance)
+                                                     .addClusteringColumn("clustering of " + column.name, BytesType.instance);
+        if (column.kind.equals("static"))
+            builder.addStaticColumn(name, type);
+        else
+            builder.addRegularColumn(name, type);
+        return builder.build().getColumn(name);
     }
 }
