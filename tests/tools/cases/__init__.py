@@ -1,0 +1,1 @@
+"""Golden cases, one function each; `tests/tools/registry.py` says how to write one."""
