@@ -131,7 +131,7 @@ def canonical(data: bytes | None, cql_type: Any) -> Any:
         fields = _fields(data, len(cql_type.subtypes))
         values = [canonical(f, t) for f, t in zip(fields, cql_type.subtypes, strict=True)]
         names = getattr(cql_type, "fieldnames", None)
-        return dict(zip(names, values, strict=True)) if names else values
+        return dict(zip(names, values, strict=True)) if names and None not in names else values
     raise NotImplementedError(f"no canonical form for {name}")
 
 
