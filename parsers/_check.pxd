@@ -1,6 +1,6 @@
 """Whether a value's bytes are legal and fit the PostgreSQL type they are written as; nothing is written here."""
 
-from libc.stdint cimport int32_t, int64_t, uint8_t
+from libc.stdint cimport int32_t, uint8_t
 
 from parsers._types cimport TypeNode
 
@@ -14,15 +14,6 @@ cdef struct Element:
     int32_t value_length
 
 
-# A cursor over the fields of a frozen collection, tuple, UDT or vector.
-cdef struct Items:
-    const uint8_t *base
-    Py_ssize_t position
-    Py_ssize_t limit
-    Py_ssize_t fixed            # size of each item where they stand without a length, else 0
-    bint varint_lengths         # vector of a variable type
-
-
 # 0 when value_to_pg can write the value, else a reason code for reason_text.
 cdef int value_check(const TypeNode *node, const uint8_t *value, Py_ssize_t size) noexcept nogil
 
@@ -30,22 +21,3 @@ cdef int value_check(const TypeNode *node, const uint8_t *value, Py_ssize_t size
 cdef int element_check(const TypeNode *node, const Element *element) noexcept nogil
 
 cpdef str reason_text(int reason)
-
-# Opens a value that passed value_check; returns how many items it holds (a map: keys and values).
-cdef Py_ssize_t items_open(
-    Items *items, const TypeNode *node, const uint8_t *value, Py_ssize_t size) noexcept nogil
-
-# The next item (item[0] NULL with length -1: a null); False when the bytes end before it does.
-cdef bint items_next(Items *items, const uint8_t **item, Py_ssize_t *length) noexcept nogil
-
-cdef int32_t read_i32(const uint8_t *p) noexcept nogil
-cdef int64_t read_i64(const uint8_t *p) noexcept nogil
-cdef int64_t read_integer(const uint8_t *p, Py_ssize_t size) noexcept nogil
-
-# A counter's total: of the 8 bytes of a total, or of the shards of a context.  False if it is neither.
-cdef bint counter_total(const uint8_t *value, Py_ssize_t size, int64_t *total) noexcept nogil
-
-# False unless the value is three signed vints of one sign that fit, and nothing else.
-cdef bint duration_parts(
-    const uint8_t *value, Py_ssize_t size,
-    int32_t *months, int32_t *days, int64_t *nanoseconds) noexcept nogil

@@ -5,9 +5,9 @@ from libc.math cimport isnan
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memcmp, memcpy
 
-from parsers._check cimport Items, items_next, items_open, read_i32, read_i64, read_integer
-from parsers._numeric cimport decimal_compare, varint_compare
+from parsers._number_order cimport decimal_compare, varint_compare
 from parsers._types cimport *
+from parsers._wire cimport Items, items_next, items_open, read_i32, read_i64, read_integer
 
 
 cdef int value_compare(

@@ -7,9 +7,9 @@ from libc.stdint cimport INT64_MAX, INT64_MIN, int16_t, int32_t, int64_t, uint32
 from libc.string cimport memchr
 
 from parsers._buffer cimport patch_i32, put_bytes, put_i16, put_i32, put_i64, put_u8
-from parsers._check cimport read_i32, read_i64, read_integer
 from parsers._numeric cimport is_minimal, numeric_unscaled
 from parsers._types cimport *
+from parsers._wire cimport read_i32, read_i64, read_integer
 
 cdef int64_t POSTGRES_EPOCH_DAYS = 10_957
 cdef int64_t POSTGRES_EPOCH_MS = 946_684_800_000

@@ -15,7 +15,11 @@ from parsers._buffer cimport (
     put_i64,
     put_u8,
 )
-from parsers._check cimport (
+from parsers._json cimport put_json, put_scalar_text
+from parsers._numeric cimport put_numeric
+from parsers._text cimport put_without_nul
+from parsers._types cimport *
+from parsers._wire cimport (
     Items,
     counter_total,
     duration_parts,
@@ -25,10 +29,6 @@ from parsers._check cimport (
     read_i64,
     read_integer,
 )
-from parsers._json cimport put_json, put_scalar_text
-from parsers._numeric cimport put_numeric
-from parsers._text cimport put_without_nul
-from parsers._types cimport *
 
 cdef int64_t POSTGRES_EPOCH_DAYS = 10_957
 cdef int64_t POSTGRES_EPOCH_MS = 946_684_800_000

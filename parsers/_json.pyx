@@ -11,16 +11,6 @@ from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from parsers._buffer cimport buffer_free, buffer_init, put_bytes, put_u8
-from parsers._check cimport (
-    Items,
-    counter_total,
-    duration_parts,
-    items_next,
-    items_open,
-    read_i32,
-    read_i64,
-    read_integer,
-)
 from parsers._numeric cimport put_decimal_text
 from parsers._text cimport (
     put_ascii,
@@ -38,6 +28,16 @@ from parsers._text cimport (
     put_without_nul,
 )
 from parsers._types cimport *
+from parsers._wire cimport (
+    Items,
+    counter_total,
+    duration_parts,
+    items_next,
+    items_open,
+    read_i32,
+    read_i64,
+    read_integer,
+)
 
 
 cdef int put_json(

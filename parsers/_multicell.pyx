@@ -5,12 +5,12 @@ from libc.stdint cimport int64_t, uint8_t
 from libc.stdlib cimport free, malloc
 
 from parsers._buffer cimport put_bytes, put_i32, put_u8
-from parsers._check cimport read_integer
 from parsers._compare cimport bytes_compare, timeuuid_compare, value_compare
 from parsers._fields cimport close_field, put_array_header, value_to_pg
 from parsers._json cimport put_json, put_json_key
 from parsers._text cimport put_ascii
 from parsers._types cimport *
+from parsers._wire cimport read_integer
 
 # Elements that are sorted on the stack: most collections are small.
 cdef enum:

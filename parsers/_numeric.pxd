@@ -1,4 +1,4 @@
-"""varint and decimal: two's complement of any length to PostgreSQL's numeric, to text, and back; and their order."""
+"""varint and decimal: two's complement of any length to PostgreSQL's numeric, to text, and back."""
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 
@@ -23,6 +23,8 @@ cdef struct Digits:
 
 
 cdef int digits_load(Digits *digits, const uint8_t *value, Py_ssize_t size) except -1 nogil
+# The same without an exception: False when there is no memory.
+cdef bint digits_try_load(Digits *digits, const uint8_t *value, Py_ssize_t size) noexcept nogil
 cdef void digits_free(Digits *digits) noexcept nogil
 
 # Bits of the magnitude (0 for 0 and -1 needs 1); a bound that is exact but for powers of two below zero.
@@ -46,10 +48,3 @@ cdef int put_decimal_text(
 # ValueError for NaN, infinities and malformed fields.
 cdef int numeric_unscaled(
     Buffer *out, const uint8_t *field, Py_ssize_t size, int32_t *scale) except -1 nogil
-
-cdef int varint_compare(
-    const uint8_t *left, Py_ssize_t left_size,
-    const uint8_t *right, Py_ssize_t right_size) noexcept nogil
-cdef int decimal_compare(
-    const uint8_t *left, Py_ssize_t left_size,
-    const uint8_t *right, Py_ssize_t right_size) noexcept nogil
