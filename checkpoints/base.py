@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Protocol, TypeVar
 
-from checkpoints.model import Checkpoint, Lease
-from parsers.position import Position
+from checkpoints.model import Checkpoint, Lease, SegmentProgress
 
 ConnectionT_contra = TypeVar("ConnectionT_contra", contravariant=True)
 
@@ -27,13 +27,20 @@ class CheckpointStore(Protocol[ConnectionT_contra]):
     def release(self, conn: ConnectionT_contra, lease: Lease) -> None:
         """Give the lease back, so that the next holder need not wait; no error if already lost."""
 
+    def read_segments(self, conn: ConnectionT_contra, node: str) -> Mapping[int, SegmentProgress]:
+        """Return how far every segment is applied whose file may still be there, by its id."""
+
     def write(
         self,
         conn: ConnectionT_contra,
         lease: Lease,
-        position: Position,
+        segments: Iterable[SegmentProgress],
         *,
         mutations: int = 0,
-        finished: bool = False,
     ) -> None:
         """Move the checkpoint; CheckpointMoved if the token is stale: then roll back."""
+
+    def forget_segments(
+        self, conn: ConnectionT_contra, lease: Lease, segment_ids: Iterable[int]
+    ) -> None:
+        """Drop what is known of segments whose files are gone."""

@@ -7,6 +7,7 @@ back, whatever its clock or network did meanwhile.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from importlib import resources
 from typing import Any
 
@@ -15,18 +16,18 @@ from psycopg.pq import TransactionStatus
 from psycopg.rows import tuple_row
 
 from cdc_tail.errors import CheckpointMoved
-from checkpoints.model import Checkpoint, Lease
+from checkpoints.model import Checkpoint, Lease, SegmentProgress
 from parsers.position import Position
 
 Connection = psycopg.Connection[Any]
 
 # Sidecars that start together must not run CREATE .. IF NOT EXISTS at the same time: PostgreSQL
-# checks and creates in two steps, and the loser gets a unique violation.
-_INSTALL_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('cdc_tail.ddl', 0))"
+# checks and creates in two steps, and the loser gets a unique violation. The key is "cdct" and 1,
+# which stands for every change of definitions that cdc-tail makes.
+_INSTALL_LOCK = "SELECT pg_advisory_xact_lock(x'63646374'::int, 1)"
 
 _READ = """
-SELECT segment_id, "offset", finished, mutations, fencing_token, lease_holder, lease_expires_at,
-       updated_at
+SELECT segment_id, "offset", mutations, fencing_token, lease_holder, lease_expires_at, updated_at
   FROM cdc_tail.checkpoint
  WHERE node = %(node)s
 """
@@ -72,13 +73,39 @@ UPDATE cdc_tail.checkpoint
  WHERE node = %(node)s AND fencing_token = %(token)s
 """
 
+# The furthest position only: a segment that appeared late does not move it back.
 _WRITE = """
 UPDATE cdc_tail.checkpoint
-   SET segment_id = %(segment_id)s, "offset" = %(offset)s, finished = %(finished)s,
+   SET (segment_id, "offset") = (
+           SELECT segment_id, "offset"
+             FROM (VALUES (segment_id, "offset"), (%(segment_id)s::bigint, %(offset)s::bigint))
+                  AS known (segment_id, "offset")
+            ORDER BY segment_id DESC NULLS LAST, "offset" DESC
+            LIMIT 1),
        mutations = mutations + %(mutations)s,
        lease_expires_at = clock_timestamp() + make_interval(secs => %(ttl)s),
        updated_at = clock_timestamp()
  WHERE node = %(node)s AND fencing_token = %(token)s AND lease_holder IS NOT NULL
+"""
+
+_WRITE_SEGMENTS = """
+INSERT INTO cdc_tail.segment AS known (node, segment_id, "offset", finished, holds_changes)
+SELECT %(node)s, * FROM unnest(%(ids)s::bigint[], %(offsets)s::bigint[], %(finished)s::bool[],
+                               %(holds)s::bool[])
+    ON CONFLICT (node, segment_id) DO UPDATE
+   SET "offset" = excluded."offset", finished = excluded.finished,
+       holds_changes = known.holds_changes OR excluded.holds_changes
+"""
+
+_READ_SEGMENTS = """
+SELECT segment_id, "offset", finished, holds_changes FROM cdc_tail.segment WHERE node = %(node)s
+"""
+
+# Only the holder of the lease, so that a former one can't make the present one forget.
+_FORGET_SEGMENTS = """
+DELETE FROM cdc_tail.segment USING cdc_tail.checkpoint AS owned
+ WHERE segment.node = %(node)s AND segment.segment_id = ANY (%(ids)s)
+   AND owned.node = segment.node AND owned.fencing_token = %(token)s
 """
 
 
@@ -97,11 +124,10 @@ class PostgresCheckpoints:
             row = cursor.execute(_READ, {"node": node}).fetchone()
         if row is None:
             return None
-        segment_id, offset, finished, mutations, token, holder, expires_at, updated_at = row
+        segment_id, offset, mutations, token, holder, expires_at, updated_at = row
         return Checkpoint(
             node=node,
             position=None if segment_id is None else Position(segment_id, offset),
-            finished=finished,
             mutations=mutations,
             fencing_token=token,
             lease_holder=holder,
@@ -134,30 +160,51 @@ class PostgresCheckpoints:
         """Give the lease back, so that the next holder need not wait; no error if already lost."""
         self._update(conn, _RELEASE, lease)
 
+    def read_segments(self, conn: Connection, node: str) -> dict[int, SegmentProgress]:
+        """Return how far every segment is applied whose file may still be there, by its id."""
+        with conn.cursor(row_factory=tuple_row) as cursor:
+            rows = cursor.execute(_READ_SEGMENTS, {"node": node}).fetchall()
+        return {row[0]: SegmentProgress(*row) for row in rows}
+
     def write(
         self,
         conn: Connection,
         lease: Lease,
-        position: Position,
+        segments: Iterable[SegmentProgress],
         *,
         mutations: int = 0,
-        finished: bool = False,
     ) -> None:
-        """Move the checkpoint and extend the lease, in the caller's transaction.
+        """Move the checkpoint to the end of `segments` and extend the lease.
 
-        Raises CheckpointMoved when the token is stale; the caller must then roll back its rows.
+        Runs in the caller's transaction. Raises CheckpointMoved when the token is stale; the
+        caller must then roll back its rows.
         """
+        moved = sorted(segments, key=lambda one: one.segment_id)
+        if not moved:
+            raise ValueError("a checkpoint moves with at least one segment")
         updated = self._update(
             conn,
             _WRITE,
             lease,
-            segment_id=position.segment_id,
-            offset=position.offset,
-            finished=finished,
+            segment_id=moved[-1].segment_id,
+            offset=moved[-1].offset,
             mutations=mutations,
         )
         if updated == 0:
             raise self._moved(conn, lease.node, lease.holder)
+        self._update(
+            conn,
+            _WRITE_SEGMENTS,
+            lease,
+            ids=[one.segment_id for one in moved],
+            offsets=[one.offset for one in moved],
+            finished=[one.finished for one in moved],
+            holds=[one.holds_changes for one in moved],
+        )
+
+    def forget_segments(self, conn: Connection, lease: Lease, segment_ids: Iterable[int]) -> None:
+        """Drop what is known of segments whose files are gone; nothing if the lease is lost."""
+        self._update(conn, _FORGET_SEGMENTS, lease, ids=list(segment_ids))
 
     def _update(self, conn: Connection, statement: str, lease: Lease, **values: object) -> int:
         idle = conn.info.transaction_status == TransactionStatus.IDLE

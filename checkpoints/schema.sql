@@ -6,7 +6,6 @@ CREATE TABLE IF NOT EXISTS cdc_tail.checkpoint (
     node                     text PRIMARY KEY,
     segment_id               bigint,
     "offset"                 bigint,
-    finished                 boolean NOT NULL DEFAULT false,
     mutations                bigint NOT NULL DEFAULT 0,
     fencing_token            bigint NOT NULL,
     lease_holder             text,
@@ -17,3 +16,14 @@ CREATE TABLE IF NOT EXISTS cdc_tail.checkpoint (
     updated_at               timestamptz,
     CHECK ((segment_id IS NULL) = ("offset" IS NULL))
 ) WITH (fillfactor = 10);  -- updated with every batch: room for HOT updates on its page
+
+-- How far each segment is applied whose file may still be in cdc_raw. Segments of a node may appear
+-- or end out of order, so one position per node can't say which of them are done.
+CREATE TABLE IF NOT EXISTS cdc_tail.segment (
+    node          text NOT NULL,
+    segment_id    bigint NOT NULL,
+    "offset"      bigint NOT NULL,
+    finished      boolean NOT NULL,
+    holds_changes boolean NOT NULL,
+    PRIMARY KEY (node, segment_id)
+) WITH (fillfactor = 30);

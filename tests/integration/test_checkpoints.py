@@ -15,11 +15,16 @@ import psycopg
 import pytest
 
 from cdc_tail.errors import CheckpointMoved
+from checkpoints.model import SegmentProgress
 from checkpoints.postgres import PostgresCheckpoints, install
 from parsers.position import Position
 
 NODE = "node-1"
 STORE = PostgresCheckpoints()
+
+
+def at(segment_id: int, offset: int, *, finished: bool = False) -> list[SegmentProgress]:
+    return [SegmentProgress(segment_id, offset, finished)]
 
 
 @pytest.fixture
@@ -55,17 +60,49 @@ def test_a_fresh_lease_has_no_position(conn: psycopg.Connection) -> None:
 
 def test_position_and_counter_move_together(conn: psycopg.Connection) -> None:
     lease = STORE.acquire(conn, NODE, "a", 30)
-    STORE.write(conn, lease, Position(7, 100), mutations=3)
-    STORE.write(conn, lease, Position(7, 250), mutations=4, finished=True)
+    STORE.write(conn, lease, at(7, 100), mutations=3)
+    STORE.write(conn, lease, at(7, 250, finished=True), mutations=4)
     found = STORE.read(conn, NODE)
     assert found is not None
-    assert (found.position, found.mutations, found.finished) == (Position(7, 250), 7, True)
+    assert (found.position, found.mutations) == (Position(7, 250), 7)
+    assert STORE.read_segments(conn, NODE) == {7: SegmentProgress(7, 250, finished=True)}
+
+
+def test_a_segment_that_came_late_does_not_move_the_position_back(
+    conn: psycopg.Connection,
+) -> None:
+    lease = STORE.acquire(conn, NODE, "a", 30)
+    STORE.write(conn, lease, at(9, 50))
+    STORE.write(conn, lease, [SegmentProgress(8, 70), SegmentProgress(4, 500, finished=True)])
+    found = STORE.read(conn, NODE)
+    assert found is not None
+    assert found.position == Position(9, 50)
+    segments = STORE.read_segments(conn, NODE)
+    assert {key: one.offset for key, one in segments.items()} == {4: 500, 8: 70, 9: 50}
+    STORE.forget_segments(conn, lease, [4])
+    assert sorted(STORE.read_segments(conn, NODE)) == [8, 9]
+    assert STORE.read_segments(conn, "node-2") == {}
+
+
+def test_that_a_segment_holds_changes_is_not_forgotten(conn: psycopg.Connection) -> None:
+    lease = STORE.acquire(conn, NODE, "a", 30)
+    STORE.write(conn, lease, [SegmentProgress(1, 5, holds_changes=True)])
+    STORE.write(conn, lease, [SegmentProgress(1, 9)])
+    assert STORE.read_segments(conn, NODE) == {1: SegmentProgress(1, 9, holds_changes=True)}
+
+
+def test_a_former_holder_cannot_make_the_present_one_forget(conn: psycopg.Connection) -> None:
+    old = STORE.acquire(conn, NODE, "a", 30)
+    new = STORE.acquire(conn, NODE, "b", 30)
+    STORE.write(conn, new, at(1, 5))
+    STORE.forget_segments(conn, old, [1])
+    assert sorted(STORE.read_segments(conn, NODE)) == [1]
 
 
 def test_a_rolled_back_batch_leaves_no_checkpoint(conn: psycopg.Connection) -> None:
     lease = STORE.acquire(conn, NODE, "a", 30)
     conn.commit()
-    STORE.write(conn, lease, Position(7, 100), mutations=3)
+    STORE.write(conn, lease, at(7, 100), mutations=3)
     conn.rollback()
     found = STORE.read(conn, NODE)
     assert found is not None
@@ -89,21 +126,21 @@ def test_another_node_is_free(conn: psycopg.Connection, other: psycopg.Connectio
 
 def test_a_former_holder_is_fenced_off(conn: psycopg.Connection, other: psycopg.Connection) -> None:
     old = STORE.acquire(conn, NODE, "a", 0.05)
-    STORE.write(conn, old, Position(7, 100), mutations=1)
+    STORE.write(conn, old, at(7, 100), mutations=1)
     conn.commit()
     time.sleep(0.1)
     new = STORE.acquire(other, NODE, "b", 30)
     other.commit()
     assert new.fencing_token == old.fencing_token + 1
     with pytest.raises(CheckpointMoved):
-        STORE.write(conn, old, Position(7, 200), mutations=1)
+        STORE.write(conn, old, at(7, 200), mutations=1)
     conn.rollback()
     with pytest.raises(CheckpointMoved):
         STORE.renew(conn, old)
     conn.rollback()
     STORE.release(conn, old)  # too late, and must not take the lease from the new holder
     conn.commit()
-    STORE.write(other, new, Position(7, 300), mutations=1)
+    STORE.write(other, new, at(7, 300), mutations=1)
     other.commit()
     found = STORE.read(conn, NODE)
     assert found is not None
@@ -117,7 +154,7 @@ def test_a_takeover_waits_for_the_commit_in_flight_and_sees_it(
     conn.commit()
     time.sleep(0.1)
     # The late commit extends the lease, so the taker that waited for it must be refused.
-    STORE.write(conn, old, Position(7, 100), mutations=1)
+    STORE.write(conn, old, at(7, 100), mutations=1)
     with ThreadPoolExecutor(1) as pool:
         taken = pool.submit(STORE.acquire, other, NODE, "b", 30)
         time.sleep(0.2)
@@ -134,7 +171,7 @@ def test_a_commit_extends_the_lease(conn: psycopg.Connection, other: psycopg.Con
     lease = STORE.acquire(conn, NODE, "a", 1)
     conn.commit()
     time.sleep(0.6)
-    STORE.write(conn, lease, Position(7, 100))
+    STORE.write(conn, lease, at(7, 100))
     conn.commit()
     time.sleep(0.6)
     with pytest.raises(CheckpointMoved):
@@ -149,7 +186,7 @@ def test_a_released_lease_is_free_at_once(
     conn.commit()
     assert STORE.acquire(other, NODE, "b", 3600).fencing_token == 2
     with pytest.raises(CheckpointMoved):
-        STORE.write(conn, lease, Position(1, 1))
+        STORE.write(conn, lease, at(1, 1))
 
 
 def test_a_released_lease_cannot_be_written_by_its_former_holder(
@@ -159,7 +196,7 @@ def test_a_released_lease_cannot_be_written_by_its_former_holder(
     STORE.release(conn, lease)
     conn.commit()
     with pytest.raises(CheckpointMoved, match="nobody holds it now"):
-        STORE.write(conn, lease, Position(1, 1))
+        STORE.write(conn, lease, at(1, 1))
 
 
 def test_a_reconnect_keeps_the_token(dsn: str, other: psycopg.Connection) -> None:
@@ -171,11 +208,12 @@ def test_a_reconnect_keeps_the_token(dsn: str, other: psycopg.Connection) -> Non
         with pytest.raises(CheckpointMoved):  # the renewed lease is bound to the new session
             STORE.acquire(other, NODE, "b", 3600)
         other.rollback()
-        STORE.write(second, lease, Position(1, 1))
+        STORE.write(second, lease, at(1, 1))
 
 
 _HOLD = """
 import sys, psycopg, time
+from checkpoints.model import SegmentProgress
 from checkpoints.postgres import PostgresCheckpoints
 conn = psycopg.connect(sys.argv[1])
 PostgresCheckpoints().acquire(conn, "node-1", "victim", 3600)
@@ -237,9 +275,9 @@ def test_autocommit_is_refused(dsn: str) -> None:
     with psycopg.connect(dsn, autocommit=True) as loose:
         lease = STORE.acquire(loose, NODE, "a", 30)
         with pytest.raises(ValueError, match="inside a transaction"):
-            STORE.write(loose, lease, Position(1, 1))
+            STORE.write(loose, lease, at(1, 1))
         with loose.transaction():
-            STORE.write(loose, lease, Position(1, 1))
+            STORE.write(loose, lease, at(1, 1))
 
 
 def test_many_sidecars_install_at_once(database: str) -> None:
