@@ -64,6 +64,7 @@ cdef class SegmentReader:
     cdef int _enter_encoded(self) except -1 nogil
     cdef int _decode_section(self, Py_ssize_t length) except -1
     cdef void _leave_section(self) noexcept nogil
+    cdef Py_ssize_t _room(self) noexcept nogil
     cdef int _look_for_close(self) except -1 nogil
     cdef int _check_entry(self, Entry *out) noexcept nogil
     cdef int _at_chain_end(self) except -1 nogil

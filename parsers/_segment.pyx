@@ -198,11 +198,15 @@ cdef class SegmentReader:
             self._file.forget(self._cursor if self._inside else self._marker)
 
     def read(self):
-        """(result, logical end offset, copy of the mutation or None): next_entry() for Python."""
+        """(result, logical end offset, copy of the mutation or None): next_entry() for Python.
+
+        Invalidates slices of earlier sections.
+        """
         cdef Entry entry
         cdef int result
         with nogil:
             result = self.next_entry(&entry)
+        del self._sections[:-1]
         if result == ENTRY:
             return result, entry.end_offset, (<const char *>entry.mutation)[:entry.size]
         return result, self.position, None
@@ -274,7 +278,8 @@ cdef class SegmentReader:
             if crc == 0 and next == 0:
                 return self._at_chain_end()
             self._next = 0
-            return self._corrupt(MARKER_BAD, self._marker_logical, self._marker_logical + MARKER_BYTES)
+            return self._corrupt(MARKER_BAD, self._marker_logical,
+                                 self._marker_logical + MARKER_BYTES)
         if next < self._marker + MARKER_BYTES:
             self._next = 0
             return self._corrupt(MARKER_RANGE, self._marker_logical,
@@ -413,7 +418,7 @@ cdef class SegmentReader:
                 result = self._look_for_close()
                 if result != ENTRY:
                     return result
-            elif self._cursor == self._limit:
+            if not self._open and self._cursor == self._limit:
                 self._leave_section()
                 continue
             start = self._cursor
@@ -432,7 +437,9 @@ cdef class SegmentReader:
                     self._limit = self._file.length
                     continue
                 return self._incomplete(ENTRY_ABSENT)
-            if cdc_nonzero_end(self._body + start, <size_t>(self._limit - start)) == 0:
+            if self._room() >= MUTATION_MIN_BYTES and cdc_nonzero_end(
+                self._body + start, <size_t>(self._limit - start)
+            ) == 0:
                 # Reserved by a writer that failed: nothing was ever stored here. Cassandra's own
                 # reader gives up the segment at this place; sections after it are as good as any.
                 self.zero_bytes_skipped += self._limit - start
@@ -442,6 +449,10 @@ cdef class SegmentReader:
                 return self._corrupt(reason, self._body_logical + start, out.end_offset)
             return self._corrupt(reason, self._body_logical + start,
                                  self._body_logical + self._limit)
+
+    cdef Py_ssize_t _room(self) noexcept nogil:
+        """Bytes of a mutation that would fit between the cursor and the section's end."""
+        return self._limit - self._cursor - ENTRY_OVERHEAD_BYTES
 
     cdef int _look_for_close(self) except -1 nogil:
         """In the open section: ENTRY to go on with it, closed by its marker now or not."""
@@ -465,7 +476,7 @@ cdef class SegmentReader:
         is not checked again.
         """
         cdef const uint8_t *p = self._body + self._cursor
-        cdef Py_ssize_t room = self._limit - self._cursor - ENTRY_OVERHEAD_BYTES
+        cdef Py_ssize_t room = self._room()
         cdef uint32_t crc
         cdef int32_t size
         cdef uint8_t size_bytes[4]
