@@ -285,3 +285,40 @@ def parse_class(text: str, udts: Mapping[str, UdtType], keyspace: str) -> CqlTyp
     parsed = parser.class_type()
     parser.expect_end()
     return parsed
+
+
+_CLASSES: Final[dict[str, str]] = {
+    native: name
+    for name, native in _NATIVE_CLASSES.items()
+    if name not in ("DateType", "LegacyTimeUUIDType")
+}
+
+
+def class_text(cql_type: CqlType) -> str:
+    """The type as a Java class name with its parameters: unlike CQL it holds UDTs' definitions.
+
+    `parse_class` reads it back, and needs no user-defined types to do so.
+    """
+    match cql_type:
+        case Native(name):
+            return MARSHAL + _CLASSES[name]
+        case CustomType(name):
+            return name
+        case TupleType(fields):
+            return f"{MARSHAL}TupleType({','.join(map(class_text, fields))})"
+        case VectorType(element, dimension):
+            return f"{MARSHAL}VectorType({class_text(element)},{dimension})"
+        case ListType(element, frozen):
+            text = f"{MARSHAL}ListType({class_text(element)})"
+        case SetType(element, frozen):
+            text = f"{MARSHAL}SetType({class_text(element)})"
+        case MapType(key, value, frozen):
+            text = f"{MARSHAL}MapType({class_text(key)},{class_text(value)})"
+        case UdtType(keyspace, name, names, types, frozen):
+            text = f"{MARSHAL}UserType({keyspace},{name.encode().hex()}"
+            for field_name, field_type in zip(names, types, strict=True):
+                text += f",{field_name.encode().hex()}:{class_text(field_type)}"
+            text += ")"
+        case _:
+            raise ValueError(f"{cql_type!r} has no Java class")
+    return f"{MARSHAL}FrozenType({text})" if frozen else text

@@ -1,0 +1,138 @@
+-- cdc-tail's own tables: which relation mirrors which table, and what a mirror can't hold itself.
+-- Safe to run again; the caller holds the lock that keeps two sidecars from running it at once.
+
+CREATE SCHEMA IF NOT EXISTS cdc_tail;
+
+-- One relation in which a Cassandra table is mirrored: its rows, or the static rows of its
+-- partitions. A dropped mirror keeps its relation; only tailing has stopped.
+CREATE TABLE IF NOT EXISTS cdc_tail.mirror (
+    mirror_id        int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    keyspace_name    text NOT NULL,
+    table_name       text NOT NULL,
+    table_id         uuid NOT NULL,
+    kind             text NOT NULL CHECK (kind IN ('rows', 'static')),
+    relation_schema  text NOT NULL,
+    relation_name    text NOT NULL,
+    joined_view      text,
+    gc_grace_seconds int NOT NULL,
+    defined_us       bigint NOT NULL,
+    created_at       timestamptz NOT NULL DEFAULT now(),
+    dropped_at       timestamptz,
+    UNIQUE (table_id, kind),
+    UNIQUE (relation_schema, relation_name)
+);
+
+COMMENT ON COLUMN cdc_tail.mirror.joined_view IS
+    'of the static rows: the view, in the same schema, that joins them to the rows';
+COMMENT ON COLUMN cdc_tail.mirror.defined_us IS
+    'writetime (microseconds) of the newest definition that the mirror was brought up to';
+
+CREATE UNIQUE INDEX IF NOT EXISTS mirror_active
+    ON cdc_tail.mirror (keyspace_name, table_name, kind) WHERE dropped_at IS NULL;
+
+-- cid is the column's number inside _cdc and never used again. A column that is dropped keeps its
+-- row; one that is added again under the same name gets a new cid and a new relation column.
+CREATE TABLE IF NOT EXISTS cdc_tail.mirror_column (
+    mirror_id       int NOT NULL REFERENCES cdc_tail.mirror ON DELETE CASCADE,
+    cid             smallint NOT NULL,
+    column_name     text NOT NULL,
+    relation_column text NOT NULL,
+    kind            text NOT NULL
+                    CHECK (kind IN ('partition_key', 'clustering', 'static', 'regular')),
+    position        int NOT NULL,
+    cql_type        text NOT NULL,
+    type_class      text NOT NULL,
+    pg_type         text NOT NULL,
+    added_after_us  bigint,
+    dropped_us      bigint,
+    PRIMARY KEY (mirror_id, cid),
+    UNIQUE (mirror_id, relation_column)
+);
+COMMENT ON COLUMN cdc_tail.mirror_column.type_class IS
+    'the type as a Java class name with its parameters, which needs no other definition';
+COMMENT ON COLUMN cdc_tail.mirror_column.added_after_us IS
+    'writetime (microseconds) of the drop after which the column was added again; NULL: never';
+COMMENT ON COLUMN cdc_tail.mirror_column.dropped_us IS
+    'writetime (microseconds) of the drop; NULL: the Cassandra table has the column';
+
+-- Whoever holds the lock on a bucket's row owns the rows of its partitions, and the relation's
+-- columns do not change meanwhile: a change of columns updates generation in all buckets.
+CREATE TABLE IF NOT EXISTS cdc_tail.bucket (
+    mirror_id        int NOT NULL REFERENCES cdc_tail.mirror ON DELETE CASCADE,
+    bucket           smallint NOT NULL,
+    generation       int NOT NULL DEFAULT 1,
+    max_tombstone_us bigint NOT NULL DEFAULT -9223372036854775808,
+    PRIMARY KEY (mirror_id, bucket)
+) WITH (fillfactor = 50);
+
+-- Reconciliation state of rows that don't exist (any more), as fragments to be merged on reading.
+CREATE TABLE IF NOT EXISTS cdc_tail.dead_row (
+    mirror_id int NOT NULL,
+    pk        bytea NOT NULL,
+    ck        bytea NOT NULL,
+    state     bytea NOT NULL,
+    purge_at  timestamptz
+);
+CREATE INDEX IF NOT EXISTS dead_row_key ON cdc_tail.dead_row (mirror_id, pk, ck);
+CREATE INDEX IF NOT EXISTS dead_row_purge ON cdc_tail.dead_row (purge_at);
+
+-- Partition deletions and range tombstones, likewise.
+CREATE TABLE IF NOT EXISTS cdc_tail.partition_tombstone (
+    mirror_id int NOT NULL,
+    pk        bytea NOT NULL,
+    state     bytea NOT NULL,
+    purge_at  timestamptz
+);
+CREATE INDEX IF NOT EXISTS partition_tombstone_key
+    ON cdc_tail.partition_tombstone (mirror_id, pk);
+CREATE INDEX IF NOT EXISTS partition_tombstone_purge
+    ON cdc_tail.partition_tombstone (purge_at);
+
+-- Mutations that can't be applied, with everything that is needed to try again.
+CREATE TABLE IF NOT EXISTS cdc_tail.dead_letter (
+    id            bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    node          text NOT NULL,
+    segment_id    bigint NOT NULL,
+    "offset"      bigint NOT NULL,
+    ordinal       int NOT NULL DEFAULT 0,
+    keyspace_name text,
+    table_name    text,
+    table_id      uuid,
+    key           bytea,
+    reason        text NOT NULL,
+    detail        text,
+    raw           bytea NOT NULL,
+    log_version   int NOT NULL,
+    first_seen    timestamptz NOT NULL DEFAULT now(),
+    last_seen     timestamptz NOT NULL DEFAULT now(),
+    seen          int NOT NULL DEFAULT 1,
+    state         text NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'retried', 'discarded')),
+    UNIQUE (node, segment_id, "offset", ordinal)
+);
+
+-- Mutations of a table that is not known yet.
+CREATE TABLE IF NOT EXISTS cdc_tail.parked (
+    node        text NOT NULL,
+    segment_id  bigint NOT NULL,
+    "offset"    bigint NOT NULL,
+    table_id    uuid NOT NULL,
+    raw         bytea NOT NULL,
+    log_version int NOT NULL,
+    first_seen  timestamptz NOT NULL DEFAULT now(),
+    UNIQUE (node, segment_id, "offset")
+);
+CREATE INDEX IF NOT EXISTS parked_table ON cdc_tail.parked (table_id);
+
+-- Every definition of a table, by the position from which on it holds.
+CREATE TABLE IF NOT EXISTS cdc_tail.schema_history (
+    node          text NOT NULL,
+    segment_id    bigint NOT NULL,
+    "offset"      bigint NOT NULL,
+    keyspace_name text NOT NULL,
+    table_name    text NOT NULL,
+    table_id      uuid NOT NULL,
+    dropped       boolean NOT NULL DEFAULT false,
+    definition    jsonb NOT NULL,
+    recorded_at   timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (node, table_id, segment_id, "offset")
+);
