@@ -299,7 +299,14 @@ cdef class SegmentReader:
         cdef int result
         self._file.refresh()
         if self._marker > self._file.length - MARKER_BYTES:
-            return self._at_chain_end() if self.completed else self._incomplete(MARKER_ABSENT)
+            if not self.completed:
+                return self._incomplete(MARKER_ABSENT)
+            result = self._at_chain_end()
+            if self.tail_bytes_ignored:
+                # Too short for a marker, yet written to: the file was cut here.
+                return self._corrupt(MARKER_BAD, self._marker_logical,
+                                     self._marker_logical + self.tail_bytes_ignored)
+            return result
         if self._marker_logical < self._resume < self._marker_logical + MARKER_BYTES:
             return self._corrupt(RESUME_INSIDE, self._marker_logical,
                                  self._marker_logical + MARKER_BYTES)
@@ -356,7 +363,7 @@ cdef class SegmentReader:
     cdef int _decode_section(self, Py_ssize_t length) except -1:
         cdef const uint8_t *p = self._file.base + self._marker + MARKER_BYTES + 4
         cdef Py_ssize_t size = self._next - self._marker - MARKER_BYTES - 4
-        cdef uint8_t[::1] body
+        cdef const uint8_t[::1] body
         view = PyMemoryView_FromMemory(<char *>p, size, PyBUF_READ)
         try:
             section = self._codec.decode(view, length)

@@ -7,6 +7,7 @@ content.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
@@ -24,8 +25,8 @@ _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 class SectionCodec(Protocol):
     """Turns the stored body of one section (without its length field) into the entries."""
 
-    def decode(self, stored: memoryview, length: int) -> bytearray:
-        """Exactly `length` bytes, more than 0. SegmentCorrupt if `stored` does not give them.
+    def decode(self, stored: memoryview, length: int) -> bytes | bytearray:
+        """Exactly `length` bytes, more than 0. SegmentCorrupt if `stored` is not just that.
 
         `stored` is valid during the call only. Takes no more than a small multiple of `length` of
         memory, whatever `stored` claims.
@@ -35,42 +36,65 @@ class SectionCodec(Protocol):
 class _Compressed:
     """A section that is one unit of one of Cassandra's compressors."""
 
-    def __init__(self, name: str, decode_into: Callable[[memoryview, bytearray], int]) -> None:
+    def __init__(
+        self, name: str, decompress: Callable[[memoryview, int], bytes | bytearray]
+    ) -> None:
         self._name = name
-        self._decode_into = decode_into
+        self._decompress = decompress
 
-    def decode(self, stored: memoryview, length: int) -> bytearray:
-        section = bytearray(length)
+    def decode(self, stored: memoryview, length: int) -> bytes | bytearray:
         try:
-            decoded = self._decode_into(stored, section)
-        except cramjam.DecompressionError as error:
+            return self._decompress(stored, length)
+        except (cramjam.DecompressionError, zlib.error, _WrongLength) as error:
             raise SegmentCorrupt(f"{self._name} can't decompress it: {error}") from error
-        if decoded != length:
-            raise SegmentCorrupt(f"{self._name} gave {decoded} bytes in place of {length}")
-        return section
 
 
-def _lz4(stored: memoryview, section: bytearray) -> int:
+class _WrongLength(Exception):
+    """The content is sound but not as long as the section says."""
+
+    def __init__(self, found: int, expected: int) -> None:
+        super().__init__(f"{found} bytes in place of {expected}")
+
+
+def _filled(section: bytearray, count: int) -> bytearray:
+    if count != len(section):
+        raise _WrongLength(count, len(section))
+    return section
+
+
+def _lz4(stored: memoryview, length: int) -> bytearray:
     # The only little-endian number of the format; then one block without a frame.
     claimed = int.from_bytes(stored[:4], "little")
-    if len(stored) < 4 or claimed != len(section):
-        return claimed
-    return cramjam.lz4.decompress_block_into(stored[4:], section, output_len=claimed)
+    if len(stored) < 4 or claimed != length:
+        raise _WrongLength(claimed, length)
+    section = bytearray(length)
+    return _filled(
+        section, cramjam.lz4.decompress_block_into(stored[4:], section, output_len=length)
+    )
 
 
-def _snappy(stored: memoryview, section: bytearray) -> int:
-    return cramjam.snappy.decompress_raw_into(stored, section)
+def _snappy(stored: memoryview, length: int) -> bytearray:
+    section = bytearray(length)
+    return _filled(section, cramjam.snappy.decompress_raw_into(stored, section))
 
 
-def _deflate(stored: memoryview, section: bytearray) -> int:
-    return cramjam.zlib.decompress_into(stored, section)
+def _deflate(stored: memoryview, length: int) -> bytes:
+    # Not cramjam's: it does not tell of bytes after the stream's end.
+    stream = zlib.decompressobj()
+    section = stream.decompress(stored, length + 1)
+    if len(section) != length or not stream.eof:
+        raise _WrongLength(len(section), length)
+    if stream.unused_data:
+        raise zlib.error("bytes follow the end of the stream")
+    return section
 
 
-def _zstd(stored: memoryview, section: bytearray) -> int:
+def _zstd(stored: memoryview, length: int) -> bytearray:
     window = _zstd_window_bytes(bytes(stored[:6]))
-    if window > max(_ZSTD_WINDOW_BYTES, 2 * len(section)):
+    if window > max(_ZSTD_WINDOW_BYTES, 2 * length):
         raise SegmentCorrupt(f"ZstdCompressor's frame asks for a window of {window} bytes")
-    return cramjam.zstd.decompress_into(stored, section)
+    section = bytearray(length)
+    return _filled(section, cramjam.zstd.decompress_into(stored, section))
 
 
 def _zstd_window_bytes(head: bytes) -> int:
@@ -83,13 +107,13 @@ def _zstd_window_bytes(head: bytes) -> int:
     return base + base // 8 * (head[5] & 7)
 
 
-def _noop(stored: memoryview, section: bytearray) -> int:
-    if len(stored) == len(section):
-        section[:] = stored
-    return len(stored)
+def _noop(stored: memoryview, length: int) -> bytearray:
+    if len(stored) != length:
+        raise _WrongLength(len(stored), length)
+    return bytearray(stored)
 
 
-_COMPRESSORS: Mapping[str, Callable[[memoryview, bytearray], int]] = {
+_COMPRESSORS: Mapping[str, Callable[[memoryview, int], bytes | bytearray]] = {
     "LZ4Compressor": _lz4,
     "SnappyCompressor": _snappy,
     "DeflateCompressor": _deflate,
