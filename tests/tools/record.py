@@ -15,14 +15,16 @@ import gzip
 import json
 import re
 import shutil
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from cdc_tail.local.cassandra import CassandraNode
 from cdc_tail.local.jars import RELEASES
-from tests.support.golden import GOLDEN, segment_id
+from tests.support.golden import GOLDEN, GoldenCase, segment_id
 from tests.support.oracle import raw_session, read_table
+from tests.tools.dump import dump
 from tests.tools.registry import Case, all_cases
 
 # What is left of the zeros behind the data: room for the marker that a reader looks for there.
@@ -60,6 +62,7 @@ def record(case: Case, series: str, golden: Path) -> Path:
         segments = {log.name: _pack(log, folder) for log in _segments(node.cdc_raw)}
     if not segments:
         raise SystemExit(f"{case.name} on {series}: cdc_raw holds no segment with data")
+    write_reader_dump(folder, series, case.options.encryption)
     (folder / "schema.cql").write_text(schema)
     with gzip.GzipFile(folder / "expected.json.gz", "wb", mtime=0) as file:
         expected = {"tables": tables, "dropped": dropped}
@@ -75,8 +78,20 @@ def record(case: Case, series: str, golden: Path) -> Path:
         "recorded_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "segments": segments,
     }
-    (folder / "case.json").write_text(json.dumps(facts, indent=2, sort_keys=True) + "\n")
+    text = json.dumps(facts, indent=2, sort_keys=True)
+    # A keystore's path is the recording machine's own: keep it from the golden folder on.
+    (folder / "case.json").write_text(text.replace(f"{GOLDEN}/", "") + "\n")
     return folder
+
+
+def write_reader_dump(folder: Path, series: str, encryption: Mapping[str, Any] | None) -> None:
+    """Write `reader.jsonl.gz`: what Cassandra's CommitLogReader says of the folder's segments."""
+    with tempfile.TemporaryDirectory() as unpacked:
+        lines = dump(series, GoldenCase(folder).unpack(Path(unpacked)), encryption=encryption)
+    with gzip.GzipFile(folder / "reader.jsonl.gz", "wb", mtime=0) as file:
+        for line in lines:
+            text = json.dumps(line, ensure_ascii=False, separators=(",", ":"))
+            file.write(f"{text}\n".encode())
 
 
 def cdc_tables(session: Any, keyspace: str) -> list[str]:
@@ -137,17 +152,17 @@ def main() -> None:
     parser.add_argument("--golden", type=Path, default=GOLDEN, help="folder to write below")
     parser.add_argument("--missing", action="store_true", help="record only what is not there yet")
     arguments = parser.parse_args()
-    for name, case in all_cases().items():
-        if not any(fnmatch.fnmatch(name, pattern) for pattern in arguments.case):
+    for case in all_cases():
+        if not any(fnmatch.fnmatch(case.name, pattern) for pattern in arguments.case):
             continue
         for series in case.series:
             if series not in arguments.series:
                 continue
-            if arguments.missing and (arguments.golden / series / name / "case.json").exists():
+            if arguments.missing and (arguments.golden / series / case.name / "case.json").exists():
                 continue
             folder = record(case, series, arguments.golden)
             size = sum(file.stat().st_size for file in folder.iterdir())
-            print(f"{series} {name}: {size / 1024:.0f} KiB", flush=True)
+            print(f"{series} {case.name}: {size / 1024:.0f} KiB", flush=True)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 A case takes a driver session whose keyspace is its own, and does DDL and DML through it. Its name is
 the function's. Without a decorator it is recorded on every series with default options; `recorded`
-narrows that, and may be repeated for variants:
+narrows that, and may be repeated for variants, or for series whose settings have other names:
 
     @recorded(series=("5.0",), storage_compatibility_mode="NONE", variant="v8")
     def scalars(session): ...
@@ -51,9 +51,10 @@ def recorded(
     return mark
 
 
-def all_cases() -> dict[str, Case]:
-    """Every case by name."""
-    found: dict[str, Case] = {}
+def all_cases() -> list[Case]:
+    """Every case; a name may come more than once, for different series."""
+    found: list[Case] = []
+    taken: set[tuple[str, str]] = set()
     for module_info in pkgutil.iter_modules(cases.__path__):
         module = importlib.import_module(f"{cases.__name__}.{module_info.name}")
         for name, run in inspect.getmembers(module, inspect.isfunction):
@@ -62,7 +63,9 @@ def all_cases() -> dict[str, Case]:
             if "variants" not in vars(run):
                 recorded()(run)
             for case in vars(run)["variants"]:
-                if case.name in found:
-                    raise ValueError(f"two cases are called {case.name}")
-                found[case.name] = case
+                for series in case.series:
+                    if (case.name, series) in taken:
+                        raise ValueError(f"two cases are called {case.name} on {series}")
+                    taken.add((case.name, series))
+                found.append(case)
     return found
