@@ -1,0 +1,218 @@
+"""Which segment to read next, from where, and when one is done; decodes nothing, deletes nothing.
+
+Segments are read in id order, but none waits for another: a segment whose end is not known yet is
+left as soon as a later one has entries, and is taken up again when its file changes. Reconciliation
+makes the order of mutations irrelevant, so this costs nothing and blocks nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from cdc_tail.errors import CheckpointGap
+from cdc_tail.watch import Listing, SegmentFile
+from checkpoints.model import SegmentProgress
+from parsers.descriptor import CdcIndex
+from parsers.segment import SegmentReader
+
+
+@dataclass(slots=True)
+class Segment:
+    """One segment on its way: `file` as last listed, `offset` read up to, `committed` applied."""
+
+    file: SegmentFile
+    committed: int = 0
+    offset: int = 0
+    reader: SegmentReader | None = None
+    holds_changes: bool = False  # mutations of mirrored tables were read from it
+    ended: bool = False  # read to its end, not yet committed
+    dormant: bool = False  # nothing more to read until the file changes
+    gone: bool = False  # no longer in the folder; an open reader still holds it
+
+    @property
+    def segment_id(self) -> int:
+        """Cassandra's id of the segment."""
+        return self.file.segment_id
+
+    def progress(self) -> SegmentProgress:
+        """What a checkpoint says of it once everything read is applied."""
+        return SegmentProgress(
+            self.segment_id, self.offset, finished=self.ended, holds_changes=self.holds_changes
+        )
+
+    def close(self) -> None:
+        """Unmap the file; nothing may refer to its bytes any more."""
+        if self.reader is not None:
+            self.reader.close()
+            self.reader = None
+
+
+class Segments:
+    """All segments of one cdc_raw (or of the files of a replay) between listing and discard."""
+
+    def __init__(
+        self,
+        progress: Mapping[int, SegmentProgress],
+        open_reader: Callable[[SegmentFile], SegmentReader],
+    ) -> None:
+        """`progress` is what the database knows; `open_reader` opens a segment's file."""
+        self._known = dict(progress)
+        self._open_reader = open_reader
+        self._segments: dict[int, Segment] = {}
+        self._done: dict[int, SegmentFile] = {}  # committed to the end, file still there
+        self._lost: list[int] = []
+        self._forgotten: list[int] = []
+
+    def __iter__(self) -> Iterator[Segment]:
+        """Every segment that is not done, by id."""
+        return iter([self._segments[key] for key in sorted(self._segments)])
+
+    def update(self, listing: Listing) -> None:
+        """Take note of what appeared, changed or went since the last listing."""
+        listed = {file.segment_id: file for file in listing.segments}
+        for segment_id, file in listed.items():
+            if segment_id in self._done:
+                continue
+            segment = self._segments.get(segment_id)
+            if segment is None:
+                self._appeared(file)
+            elif segment.file != file:
+                segment.file = file
+                segment.dormant = False
+                _tell_reader(segment)
+        for segment_id in self._segments.keys() - listed.keys():
+            self._vanished(self._segments[segment_id])
+        for segment_id in self._done.keys() - listed.keys():
+            self.discarded(segment_id)
+        for known in self._known.values():
+            if known.holds_changes and not known.finished:
+                self._lost.append(known.segment_id)
+            self._forgotten.append(known.segment_id)
+        self._known.clear()
+
+    def _appeared(self, file: SegmentFile) -> None:
+        known = self._known.pop(file.segment_id, None) or SegmentProgress(file.segment_id, 0)
+        if known.finished:
+            self._done[file.segment_id] = file
+        else:
+            self._segments[file.segment_id] = Segment(
+                file, known.offset, known.offset, holds_changes=known.holds_changes
+            )
+
+    def _vanished(self, segment: Segment) -> None:
+        if segment.reader is not None and not segment.ended:
+            # Its pages are still ours: whatever was written can be read to the end.
+            segment.gone = True
+            segment.dormant = False
+            segment.reader.set_completed()
+            return
+        if segment.ended:  # waits for its commit
+            segment.gone = True
+            return
+        has_changes = segment.holds_changes or segment.file.index is not None
+        if has_changes:
+            self._lost.append(segment.segment_id)
+        del self._segments[segment.segment_id]
+        self._forgotten.append(segment.segment_id)
+
+    def readable(self) -> Iterator[Segment]:
+        """The segments worth a look, by id, each with its reader open at the right place.
+
+        A segment that vanishes at this very moment is passed over; the next listing tells.
+        """
+        for segment in self:
+            if segment.ended or segment.dormant:
+                continue
+            if segment.reader is None:
+                try:
+                    segment.reader = self._open_reader(segment.file)
+                except FileNotFoundError:
+                    continue
+                segment.reader.seek(segment.offset)
+                _tell_reader(segment)
+            yield segment
+
+    def leave_behind(self, current: Segment) -> None:
+        """`current` has entries: those before it that have none sleep until their file changes."""
+        for segment in self:
+            if segment.segment_id >= current.segment_id:
+                return
+            if not segment.ended and not segment.file.is_final:
+                segment.dormant = True
+
+    def to_commit(self) -> list[Segment]:
+        """Segments that were read further than committed, or to their end, by id."""
+        return [
+            one for one in self if one.ended or (one.holds_changes and one.offset > one.committed)
+        ]
+
+    def committed(self, segments: list[Segment]) -> None:
+        """Note that `segments` are in the database as far as they were read.
+
+        Unmaps what is not read on; no batch may refer to its bytes any more.
+        """
+        for segment in segments:
+            segment.committed = segment.offset
+        for segment in self:
+            if segment.ended or segment.dormant:
+                segment.close()
+            if segment.ended:
+                del self._segments[segment.segment_id]
+                if segment.gone:
+                    self._forgotten.append(segment.segment_id)
+                else:
+                    self._done[segment.segment_id] = segment.file
+
+    def discardable(self) -> list[SegmentFile]:
+        """Files of segments that are committed to their end, by id."""
+        return [self._done[key] for key in sorted(self._done)]
+
+    def discarded(self, segment_id: int) -> None:
+        """The segment's files are gone."""
+        del self._done[segment_id]
+        self._forgotten.append(segment_id)
+
+    def completed_indexes(self) -> dict[int, CdcIndex]:
+        """Indexes that say COMPLETED, by segment id: they need not be read again."""
+        files = [one.file for one in self._segments.values()] + list(self._done.values())
+        return {
+            file.segment_id: file.index for file in files if file.index and file.index.completed
+        }
+
+    def take_forgotten(self) -> list[int]:
+        """Ids whose progress need not be kept any more; each is given once."""
+        forgotten, self._forgotten = self._forgotten, []
+        return forgotten
+
+    def take_lost(self) -> list[CheckpointGap]:
+        """An error for each segment that went with unread changes in it; each is given once."""
+        lost, self._lost = self._lost, []
+        return [
+            CheckpointGap(
+                "a segment with changes that were not applied has been deleted",
+                segment=segment_id,
+                hint="let nothing but cdc-tail delete from cdc_raw (cdc_block_writes: true); take a"
+                ' new snapshot, then go on with watch.on_lost_segment = "continue"',
+            )
+            for segment_id in sorted(lost)
+        ]
+
+    def backlog(self) -> tuple[int, int]:
+        """Final segments that are not applied to their end: how many, and their bytes left."""
+        waiting = [one for one in self if one.file.is_final and not one.gone]
+        return len(waiting), sum(max(0, one.file.size_bytes - one.committed) for one in waiting)
+
+    def close(self) -> None:
+        """Unmap everything."""
+        for segment in self:
+            segment.close()
+
+
+def _tell_reader(segment: Segment) -> None:
+    if segment.reader is None:
+        return
+    if segment.file.is_final:
+        segment.reader.set_completed()
+    elif segment.file.index is not None:
+        segment.reader.set_synced_offset(segment.file.index.offset)
