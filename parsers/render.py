@@ -53,12 +53,15 @@ def render(cql_type: CqlType, value: bytes | None) -> Json:
     if not value:
         return None
     if isinstance(cql_type, ListType | SetType):
-        return [render(cql_type.element, item) for item in _collection(value, 1)]
+        items = list(_collection(value, 1))
+        if isinstance(cql_type, SetType) and None in items:
+            raise ValueError("a null in a set")
+        return [render(cql_type.element, item) for item in items]
     if isinstance(cql_type, MapType):
-        items = _collection(value, 2)
+        entries = _collection(value, 2)
         return {
             render_key(cql_type.key, key): render(cql_type.value, item)
-            for key, item in zip(items, items, strict=True)
+            for key, item in zip(entries, entries, strict=True)
         }
     if isinstance(cql_type, TupleType):
         return [
@@ -68,11 +71,11 @@ def render(cql_type: CqlType, value: bytes | None) -> Json:
             )
         ]
     if isinstance(cql_type, UdtType):
-        items = _fields(value, len(cql_type.field_names))
+        fields = _fields(value, len(cql_type.field_names))
         return {
             udt_member(name): render(field, item)
             for name, field, item in zip(
-                cql_type.field_names, cql_type.field_types, items, strict=True
+                cql_type.field_names, cql_type.field_types, fields, strict=True
             )
         }
     if isinstance(cql_type, VectorType):

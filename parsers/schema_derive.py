@@ -13,7 +13,8 @@ from parsers.schema_state import LiveRow, SchemaState
 from parsers.type_text import TypeTextError, parse_type
 
 _KINDS: Final = frozenset({"partition_key", "clustering", "static", "regular"})
-_DEFAULT_GC_GRACE_SECONDS: Final = 864_000
+DEFAULT_GC_GRACE_SECONDS: Final = 864_000
+_NEVER: Final = 2**63
 
 # The id of a table of which only CQL without `WITH ID` told: no mutation carries it.
 UNBOUND: Final = UUID(int=0)
@@ -60,33 +61,42 @@ def derive_tables(
 
 
 def derive_types(state: SchemaState, keyspace: str) -> tuple[dict[str, UdtType], int]:
-    """The user-defined types of a keyspace by name, and the newest timestamp of their rows.
+    """The user-defined types of a keyspace by name, and the newest timestamp of their rows."""
+    rows = list(state.rows("types", keyspace))
+    declared = {
+        row.key[0]: dict(
+            zip(
+                cast("list[str]", row.values.get("field_names", [])),
+                cast("list[str]", row.values.get("field_types", [])),
+                strict=True,
+            )
+        )
+        for row in rows
+    }
+    return resolve_types(keyspace, declared), max((row.written_us for row in rows), default=-_NEVER)
+
+
+def resolve_types(keyspace: str, declared: Mapping[str, Mapping[str, str]]) -> dict[str, UdtType]:
+    """User-defined types from their fields' type texts, in whatever order they are declared.
 
     A type that uses one that is not known is left out; a table that needs it says so.
     """
-    rows = {row.key[0]: row for row in state.rows("types", keyspace)}
     udts: dict[str, UdtType] = {}
-    waiting = dict(rows)
+    waiting = dict(declared)
     while waiting:
         # Each round resolves the types whose fields use none, or resolved ones.
         resolved = {}
-        for name, row in waiting.items():
+        for name, fields in waiting.items():
             try:
-                resolved[name] = _udt(keyspace, name, row, udts)
+                types = tuple(parse_type(text, udts, keyspace).freeze() for text in fields.values())
             except TypeTextError:
                 continue
+            resolved[name] = UdtType(keyspace, name, tuple(fields), types, False)
         if not resolved:
             break
         udts |= resolved
-        waiting = {name: row for name, row in waiting.items() if name not in resolved}
-    return udts, max((row.written_us for row in rows.values()), default=-(2**63))
-
-
-def _udt(keyspace: str, name: str, row: LiveRow, udts: Mapping[str, UdtType]) -> UdtType:
-    names = cast("list[str]", row.values.get("field_names", []))
-    texts = cast("list[str]", row.values.get("field_types", []))
-    types = tuple(parse_type(text, udts, keyspace).freeze() for text in texts)
-    return UdtType(keyspace, name, tuple(names), types, False)
+        waiting = {name: fields for name, fields in waiting.items() if name not in resolved}
+    return udts
 
 
 def _by_table(rows: Iterable[LiveRow]) -> dict[str, list[LiveRow]]:
@@ -117,7 +127,7 @@ def _table(
         tuple(column for column in columns if column.kind == "static"),
         tuple(column for column in columns if column.kind == "regular"),
         cdc=values.get("cdc") is True,
-        gc_grace_seconds=cast("int", values.get("gc_grace_seconds", _DEFAULT_GC_GRACE_SECONDS)),
+        gc_grace_seconds=cast("int", values.get("gc_grace_seconds", DEFAULT_GC_GRACE_SECONDS)),
         default_ttl=cast("int", values.get("default_time_to_live", 0)),
         flags=frozenset(cast("list[str]", values.get("flags", ["compound"]))),
         dropped={column.name_bytes: column for column in dropped},

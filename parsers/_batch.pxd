@@ -1,0 +1,45 @@
+# cython: language_level=3
+"""Decoded rows merged per key in C memory: what one transaction applies."""
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
+
+from parsers._arena cimport Arena
+from parsers._model cimport Partition, Row
+from parsers._mutation cimport Decoding, Update
+
+
+cdef class Batch:
+    cdef Arena arena
+    cdef Row **rows
+    cdef int32_t n_rows
+    cdef int32_t rows_capacity
+    cdef Row **row_slots
+    cdef uint32_t row_mask
+    cdef Partition **partitions
+    cdef int32_t n_partitions
+    cdef int32_t partitions_capacity
+    cdef Partition **partition_slots
+    cdef uint32_t partition_mask
+    cdef readonly object catalog
+    cdef readonly list pins
+    cdef readonly list rejections
+    cdef readonly int64_t mutations         # of mirrored tables
+    cdef readonly int64_t skipped           # of other tables
+    cdef readonly int64_t events            # rows, range tombstones and partition deletions, before merging
+    cdef readonly int64_t bytes             # of mutations
+    cdef readonly int64_t min_writetime_us
+    cdef readonly int64_t max_writetime_us
+    cdef int64_t segment_id
+    cdef int64_t offset
+    cdef int absorb(self, Decoding *d, int64_t offset) except -1 nogil
+    cdef void note_writetime(self, int64_t writetime_us) noexcept nogil
+    cdef int absorb_row(self, Row *row) except -1 nogil
+    cdef int absorb_partition(self, const Update *update, int64_t offset) except -1 nogil
+    cdef Row *_find_row(self, Row *row) noexcept nogil
+    cdef bint holds_row(self, Row *row) noexcept nogil
+    cdef int add_row(self, Row *row) except -1 nogil
+    cdef Partition *find_partition(
+        self, uint32_t table, const uint8_t *key, int32_t length
+    ) noexcept nogil
+
+
+cdef uint32_t hash_bytes(uint32_t seed, const uint8_t *p, Py_ssize_t n) noexcept nogil

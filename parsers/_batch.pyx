@@ -1,0 +1,461 @@
+# cython: language_level=3, autotestdict=False, auto_pickle=False
+"""Decoded rows merged per key in C memory: what one transaction applies.
+
+Rows refer to the bytes of the segments they came from; the batch pins those readers until it is
+cleared.
+"""
+from libc.stdint cimport INT64_MAX, INT64_MIN, int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, realloc
+from libc.string cimport memcmp, memcpy, memset
+
+from parsers._arena cimport (
+    Arena,
+    ArenaMark,
+    arena_alloc,
+    arena_clear,
+    arena_free,
+    arena_init,
+    arena_mark,
+    arena_rewind,
+)
+from parsers._catalog cimport MIRROR, Catalog, CompiledTable
+from parsers._model cimport Deletion, Partition, RangeTombstone, Row
+from parsers._mutation cimport (
+    DECODED,
+    DIVERTED,
+    MALFORMED,
+    SKIPPED,
+    UNKNOWN_COLUMN,
+    UNKNOWN_TABLE,
+    Decoding,
+    Rejection,
+    Update,
+    decode_mutation,
+    decoding_free,
+    decoding_init,
+)
+from parsers._reconcile cimport merge_deletion, merge_rows
+from parsers._segment cimport CORRUPT, END, ENTRY, INCOMPLETE, Entry, SegmentReader
+from parsers._check cimport reason_text
+
+from parsers.position import Position
+from parsers.view import Rejected
+
+cimport cython
+
+cdef uint64_t MIX = 0x9E3779B97F4A7C15
+
+
+cdef uint32_t hash_bytes(uint32_t seed, const uint8_t *p, Py_ssize_t n) noexcept nogil:
+    """For the batch's own hash tables only: nothing depends on it outside this process."""
+    cdef uint64_t h = (seed + <uint64_t>n) * MIX
+    cdef uint64_t word
+    while n >= 8:
+        memcpy(&word, p, 8)
+        h = (h ^ word) * MIX
+        h ^= h >> 29
+        p += 8
+        n -= 8
+    if n > 0:
+        word = 0
+        memcpy(&word, p, n)
+        h = (h ^ word) * MIX
+        h ^= h >> 29
+    return <uint32_t>(h ^ (h >> 32))
+
+
+cdef inline bint same_key(const Row *a, const Row *b) noexcept nogil:
+    return (
+        a.relation == b.relation
+        and a.partition_key_length == b.partition_key_length
+        and a.clustering_length == b.clustering_length
+        and memcmp(a.partition_key, b.partition_key, a.partition_key_length) == 0
+        and memcmp(a.clustering, b.clustering, a.clustering_length) == 0
+    )
+
+
+@cython.final
+cdef class Batch:
+    """Rows of any number of tables and segments, merged by Cassandra's rules.
+
+    It belongs to one catalog: a schema change asks for a new batch (apply the old one first).
+    """
+
+    def __cinit__(self, Catalog catalog not None):
+        arena_init(&self.arena)
+        self.catalog = catalog
+        self.row_mask = 1023
+        self.partition_mask = 63
+        self.row_slots = <Row **>calloc(self.row_mask + 1, sizeof(Row *))
+        self.partition_slots = <Partition **>calloc(self.partition_mask + 1, sizeof(Partition *))
+        if self.row_slots == NULL or self.partition_slots == NULL:
+            raise MemoryError
+        self.pins = []
+        self.rejections = []
+        self.min_writetime_us = INT64_MAX
+        self.max_writetime_us = INT64_MIN
+
+    def __dealloc__(self):
+        arena_free(&self.arena)
+        free(self.rows)
+        free(self.row_slots)
+        free(self.partitions)
+        free(self.partition_slots)
+
+    def __len__(self):
+        """Distinct rows and partitions to write."""
+        return self.n_rows + self.n_partitions
+
+    @property
+    def memory_bytes(self):
+        """Memory that the rows take, without the segments they refer to."""
+        return self.arena.total
+
+    @property
+    def position(self):
+        """Position of the last mutation read (also one that was skipped), None before the first."""
+        return Position(self.segment_id, self.offset) if self.segment_id else None
+
+    def advance(self, int64_t segment_id, int64_t offset):
+        """Move the position on without a mutation: past an empty section or a dead-lettered one."""
+        self.segment_id = segment_id
+        self.offset = offset
+
+    def clear(self):
+        """Empty, for re-use with the same catalog. Position and pins go too."""
+        arena_clear(&self.arena)
+        memset(self.row_slots, 0, (self.row_mask + 1) * sizeof(Row *))
+        memset(self.partition_slots, 0, (self.partition_mask + 1) * sizeof(Partition *))
+        self.n_rows = 0
+        self.n_partitions = 0
+        self.mutations = 0
+        self.skipped = 0
+        self.events = 0
+        self.bytes = 0
+        self.min_writetime_us = INT64_MAX
+        self.max_writetime_us = INT64_MIN
+        self.segment_id = 0
+        self.offset = 0
+        self.pins = []
+        self.rejections = []
+
+    cdef int absorb(self, Decoding *d, int64_t offset) except -1 nogil:
+        """Merge the updates of one decoded mutation."""
+        cdef int32_t i
+        cdef Row *row
+        cdef Row *following
+        cdef Update *update
+        for i in range(d.n_updates):
+            update = &d.updates[i]
+            if update.table.action != MIRROR:
+                continue
+            if update.ranges != NULL or update.deletion.timestamp_us != INT64_MIN:
+                self.absorb_partition(update, offset)
+            row = update.rows
+            while row != NULL:
+                following = row.next
+                row.offset = offset
+                self.note_writetime(newest_writetime(row))
+                self.absorb_row(row)
+                self.events += 1
+                row = following
+        return 0
+
+    cdef void note_writetime(self, int64_t writetime_us) noexcept nogil:
+        if writetime_us == INT64_MIN:
+            return
+        if writetime_us < self.min_writetime_us:
+            self.min_writetime_us = writetime_us
+        if writetime_us > self.max_writetime_us:
+            self.max_writetime_us = writetime_us
+
+    cdef int absorb_row(self, Row *row) except -1 nogil:
+        cdef Row *held = self._find_row(row)
+        if held == NULL:
+            return self.add_row(row)
+        merge_rows(&self.arena, held, row, held)
+        return 0
+
+    cdef Row *_find_row(self, Row *row) noexcept nogil:
+        """The batch's row of the same key, or NULL; `row` gets its hash."""
+        cdef Row *held
+        row.hash = hash_bytes(row.relation, row.partition_key, row.partition_key_length)
+        if row.clustering_length:
+            row.hash = hash_bytes(row.hash, row.clustering, row.clustering_length)
+        held = self.row_slots[row.hash & self.row_mask]
+        while held != NULL and not (held.hash == row.hash and same_key(held, row)):
+            held = held.next
+        return held
+
+    cdef bint holds_row(self, Row *row) noexcept nogil:
+        """Whether the batch has a row of that key."""
+        return self._find_row(row) != NULL
+
+    cdef int add_row(self, Row *row) except -1 nogil:
+        cdef int32_t capacity
+        cdef void *grown
+        cdef int32_t i
+        cdef uint32_t mask
+        if self.n_rows == self.rows_capacity:
+            capacity = max(1024, 2 * self.rows_capacity)
+            grown = realloc(self.rows, capacity * sizeof(Row *))
+            if grown == NULL:
+                with gil:
+                    raise MemoryError
+            self.rows = <Row **>grown
+            self.rows_capacity = capacity
+        if <uint32_t>self.n_rows > self.row_mask:
+            mask = 4 * self.row_mask + 3
+            grown = calloc(<size_t>mask + 1, sizeof(Row *))
+            if grown == NULL:
+                with gil:
+                    raise MemoryError
+            free(self.row_slots)
+            self.row_slots = <Row **>grown
+            self.row_mask = mask
+            for i in range(self.n_rows):
+                self.rows[i].next = self.row_slots[self.rows[i].hash & mask]
+                self.row_slots[self.rows[i].hash & mask] = self.rows[i]
+        row.next = self.row_slots[row.hash & self.row_mask]
+        self.row_slots[row.hash & self.row_mask] = row
+        self.rows[self.n_rows] = row
+        self.n_rows += 1
+        return 0
+
+    cdef Partition *find_partition(
+        self, uint32_t table, const uint8_t *key, int32_t length
+    ) noexcept nogil:
+        """What the batch holds of that partition's deletions, or NULL."""
+        cdef uint32_t hashed
+        cdef Partition *held
+        if self.n_partitions == 0:
+            return NULL
+        hashed = hash_bytes(table, key, length)
+        held = self.partition_slots[hashed & self.partition_mask]
+        while held != NULL:
+            if (
+                held.hash == hashed
+                and held.table == table
+                and held.key_length == length
+                and memcmp(held.key, key, length) == 0
+            ):
+                return held
+            held = held.next
+        return NULL
+
+    cdef int absorb_partition(self, const Update *update, int64_t offset) except -1 nogil:
+        """Merge a partition deletion and range tombstones."""
+        cdef Partition *held = self.find_partition(
+            update.table.index, update.key.data, update.key.length
+        )
+        cdef RangeTombstone *ranged
+        cdef RangeTombstone *following
+        cdef void *grown
+        cdef int32_t capacity
+        cdef uint32_t mask
+        cdef int32_t i
+        if held == NULL:
+            if self.n_partitions == self.partitions_capacity:
+                capacity = max(64, 2 * self.partitions_capacity)
+                grown = realloc(self.partitions, capacity * sizeof(Partition *))
+                if grown == NULL:
+                    with gil:
+                        raise MemoryError
+                self.partitions = <Partition **>grown
+                self.partitions_capacity = capacity
+            if <uint32_t>self.n_partitions > self.partition_mask:
+                mask = 4 * self.partition_mask + 3
+                grown = calloc(<size_t>mask + 1, sizeof(Partition *))
+                if grown == NULL:
+                    with gil:
+                        raise MemoryError
+                free(self.partition_slots)
+                self.partition_slots = <Partition **>grown
+                self.partition_mask = mask
+                for i in range(self.n_partitions):
+                    held = self.partitions[i]
+                    held.next = self.partition_slots[held.hash & mask]
+                    self.partition_slots[held.hash & mask] = held
+            held = <Partition *>arena_alloc(&self.arena, sizeof(Partition))
+            held.key = update.key.data
+            held.key_length = update.key.length
+            held.table = update.table.index
+            held.hash = hash_bytes(held.table, held.key, held.key_length)
+            held.deletion.timestamp_us = INT64_MIN
+            held.deletion.local_time_s = INT64_MAX
+            held.ranges = NULL
+            held.n_ranges = 0
+            held.mutations = 0
+            held.next = self.partition_slots[held.hash & self.partition_mask]
+            self.partition_slots[held.hash & self.partition_mask] = held
+            self.partitions[self.n_partitions] = held
+            self.n_partitions += 1
+        held.offset = offset
+        held.mutations += 1
+        if update.deletion.timestamp_us != INT64_MIN:
+            merge_deletion(&held.deletion, &update.deletion)
+            self.note_writetime(update.deletion.timestamp_us)
+            self.events += 1
+        ranged = update.ranges
+        while ranged != NULL:
+            following = ranged.next
+            self.note_writetime(ranged.deletion.timestamp_us)
+            ranged.next = held.ranges
+            held.ranges = ranged
+            held.n_ranges += 1
+            self.events += 1
+            ranged = following
+        return 0
+
+
+cdef int64_t newest_writetime(const Row *row) noexcept nogil:
+    """INT64_MIN where the row has none."""
+    cdef int64_t newest = row.liveness_us
+    cdef int32_t i
+    if row.deletion.timestamp_us > newest:
+        newest = row.deletion.timestamp_us
+    for i in range(row.n_cells):
+        if row.cells[i].writetime_us > newest:
+            newest = row.cells[i].writetime_us
+    return newest
+
+
+@cython.final
+cdef class Decoder:
+    """Reads entries of a segment into a batch until something asks for the caller."""
+
+    cdef Decoding decoding
+    cdef readonly int version
+
+    def __cinit__(self, int log_version):
+        decoding_init(&self.decoding, NULL, log_version)
+        self.version = log_version
+
+    def __dealloc__(self):
+        decoding_free(&self.decoding)
+
+    def fill(
+        self, SegmentReader reader not None, Batch batch not None, *,
+        int64_t max_events, int64_t max_bytes,
+    ):
+        """Decode entries until the batch is full or one needs the caller.
+
+        `max_events` counts events of the batch, `max_bytes` its memory plus the mutations' bytes.
+        Returns (what, mutation bytes or None, detail): "incomplete", "end", "corrupt", "full";
+        "diverted", "unknown_table" (detail: id bytes), "unknown_column" (detail: table, name
+        bytes), "malformed" (detail: table or None, reason). The entry is consumed in every case:
+        the batch's position is behind it.
+        """
+        cdef Entry entry
+        cdef int status = ENTRY
+        cdef int verdict = DECODED
+        cdef Catalog catalog = batch.catalog
+        cdef ArenaMark mark
+        cdef bint full = False
+        self.decoding.arena = &batch.arena
+        if reader not in batch.pins:
+            batch.pins.append(reader)
+        with nogil:
+            while True:
+                status = reader.next_entry(&entry)
+                if status != ENTRY:
+                    break
+                mark = arena_mark(&batch.arena)
+                verdict = decode_mutation(
+                    &self.decoding, catalog, entry.mutation, entry.size, False
+                )
+                batch.offset = entry.end_offset
+                if verdict == DECODED and self.decoding.n_updates > 0:
+                    batch.mutations += 1
+                    batch.bytes += entry.size
+                    batch.absorb(&self.decoding, entry.end_offset)
+                    if self.decoding.n_rejections > 0:
+                        with gil:
+                            self._note_rejections(
+                                batch, reader.segment_id, entry.end_offset,
+                                entry.mutation[:entry.size],
+                            )
+                    full = (
+                        batch.events >= max_events
+                        or batch.bytes + batch.arena.total >= max_bytes
+                    )
+                    if full:
+                        break
+                elif verdict == DECODED or verdict == SKIPPED:
+                    arena_rewind(&batch.arena, mark)
+                    batch.skipped += 1
+                else:
+                    arena_rewind(&batch.arena, mark)
+                    break
+        batch.segment_id = reader.segment_id
+        if status != ENTRY:
+            batch.offset = reader.position
+            return {INCOMPLETE: "incomplete", END: "end", CORRUPT: "corrupt"}[status], None, None
+        if full:
+            return "full", None, None
+        raw = entry.mutation[:entry.size]
+        return describe(&self.decoding, catalog, verdict, raw)
+
+    def add(self, bytes mutation not None, Batch batch not None, *, int64_t segment_id, int64_t offset):
+        """Decode one mutation that was kept (parked, dead-lettered) into the batch.
+
+        Returns None, or (what, mutation, detail) as `fill` does where it was not taken. The
+        batch's position does not move: `segment_id` and `offset` say where the mutation stood.
+        """
+        cdef const uint8_t *data = mutation
+        cdef Py_ssize_t size = len(mutation)
+        cdef Catalog catalog = batch.catalog
+        cdef ArenaMark mark = arena_mark(&batch.arena)
+        cdef int verdict
+        self.decoding.arena = &batch.arena
+        with nogil:
+            verdict = decode_mutation(&self.decoding, catalog, data, size, False)
+        if verdict == DECODED or verdict == SKIPPED:
+            if verdict == DECODED and self.decoding.n_updates > 0:
+                batch.pins.append(mutation)
+                batch.mutations += 1
+                batch.bytes += size
+                batch.absorb(&self.decoding, offset)
+                self._note_rejections(batch, segment_id, offset, mutation)
+            return None
+        arena_rewind(&batch.arena, mark)
+        return describe(&self.decoding, catalog, verdict, mutation)
+
+    cdef _note_rejections(self, Batch batch, int64_t segment_id, int64_t offset, bytes raw):
+        cdef Rejection *rejection
+        cdef int i
+        for i in range(self.decoding.n_rejections):
+            rejection = &self.decoding.rejections[i]
+            compiled = <CompiledTable>batch.catalog.tables[rejection.table.index]
+            batch.rejections.append(
+                Rejected(
+                    table=compiled.table,
+                    position=Position(segment_id, offset),
+                    log_version=self.version,
+                    column=column_name(compiled, rejection.column),
+                    reason=reason_text(rejection.reason),
+                    partition_key=rejection.partition_key.data[:rejection.partition_key.length],
+                    raw=raw,
+                )
+            )
+
+
+cdef str column_name(CompiledTable compiled, int32_t column):
+    if column < 0:
+        return compiled.table.primary_key[-1 - column].name
+    return compiled.columns[column].name
+
+
+cdef describe(Decoding *d, Catalog catalog, int verdict, bytes raw):
+    """What `fill` returns for a mutation that was not decoded."""
+    table = None
+    if d.table != NULL and d.table.columns != NULL:
+        table = (<CompiledTable>catalog.tables[d.table.index]).table
+    if verdict == DIVERTED:
+        return "diverted", raw, None
+    if verdict == UNKNOWN_TABLE:
+        return "unknown_table", raw, d.detail.data[:d.detail.length]
+    if verdict == UNKNOWN_COLUMN:
+        return "unknown_column", raw, (table, d.detail.data[:d.detail.length])
+    reason = d.reason.decode() if verdict == MALFORMED else "can't be decoded"
+    return "malformed", raw, (table, f"it {reason} (byte {d.reason_at} of {len(raw)})")

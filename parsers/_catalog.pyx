@@ -1,0 +1,169 @@
+# cython: language_level=3, autotestdict=False, auto_pickle=False
+"""Tables compiled for the decoder: table id -> what its bytes mean and what becomes of them."""
+from libc.stdint cimport INT64_MIN, uint8_t, uint32_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcmp, memcpy
+
+from parsers._types cimport CompiledType, TypeNode, compile_type
+
+cimport cython
+
+ACTIONS = {"mirror": MIRROR, "discard": DISCARD, "skip": SKIP, "divert": DIVERT}
+
+
+@cython.final
+cdef class CompiledTable:
+    """One table for the decoder.
+
+    `pg_types` names the PostgreSQL type of every column; a value that this type can't hold is
+    rejected when it is decoded. Without it nothing is checked (inspect, tests).
+    """
+
+    def __cinit__(self, table, str action, pg_types=None, str nul="reject"):
+        cdef TableCode *code = &self.code
+        cdef CompiledType compiled
+        cdef bytes name
+        cdef int i
+        self.table = table
+        cdef bytes table_id = table.id.bytes
+        memcpy(code.id, <const uint8_t *>table_id, 16)
+        code.action = ACTIONS[action]
+        code.checked = pg_types is not None
+
+        def compile_column(column, key):
+            # Without a mapping only the layout is asked of the compiled type; any type has a text.
+            pg_type = pg_types[column.name] if pg_types is not None else "text"
+            return compile_type(column.type, pg_type, key=key, nul=nul)
+
+        self.key_types = tuple(compile_column(c, True) for c in table.primary_key)
+        code.n_partition_key = len(table.partition_key)
+        code.n_clustering = len(table.clustering)
+        code.partition_key = <const TypeNode **>calloc(len(self.key_types), sizeof(TypeNode *))
+        code.reversed = <uint8_t *>calloc(code.n_clustering + 1, 1)
+        if code.partition_key == NULL or code.reversed == NULL:
+            raise MemoryError
+        code.clustering = code.partition_key + code.n_partition_key
+        for i, compiled in enumerate(self.key_types):
+            code.partition_key[i] = compiled.node
+        for i, column in enumerate(table.clustering):
+            code.reversed[i] = column.reversed
+
+        current = {(c.kind == "static", c.name_bytes) for c in table.statics + table.regulars}
+        ghosts = tuple(
+            c
+            for c in table.dropped.values()
+            if c.kind in ("static", "regular")
+            and (c.kind == "static", c.name_bytes) not in current
+        )
+        self.columns = tuple(table.statics + table.regulars) + ghosts
+        code.n_statics = len(table.statics)
+        code.n_regulars = len(table.regulars)
+        code.n_columns = len(self.columns)
+        if code.n_columns > 65535:
+            raise ValueError(f"table {table} has {code.n_columns} columns; 65535 are the limit")
+        code.columns = <ColumnCode *>calloc(code.n_columns + 1, sizeof(ColumnCode))
+        code.ghost_static = <uint8_t *>calloc(len(ghosts) + 1, 1)
+        if code.columns == NULL or code.ghost_static == NULL:
+            raise MemoryError
+        types = []
+        for i, column in enumerate(self.columns):
+            is_ghost = i >= code.n_statics + code.n_regulars
+            if is_ghost:
+                compiled = compile_type(column.type, "text")
+                code.ghost_static[i - code.n_statics - code.n_regulars] = column.kind == "static"
+            else:
+                compiled = compile_column(column, False)
+            types.append(compiled)
+            dropped = table.dropped.get(column.name_bytes)
+            name = column.name_bytes
+            code.columns[i].name = <const uint8_t *>name     # kept alive by self.keep
+            code.columns[i].name_length = len(column.name_bytes)
+            code.columns[i].type = compiled.node
+            code.columns[i].fixed_length = compiled.node.fixed_length
+            code.columns[i].complex = column.type.is_multicell
+            code.columns[i].counter = str(column.type) == "counter"
+            code.columns[i].ghost = is_ghost
+            code.columns[i].dropped_us = (
+                INT64_MIN if dropped is None else dropped.dropped_time_us
+            )
+        self.column_types = tuple(types)
+        self.keep = tuple(column.name_bytes for column in self.columns)
+
+    def __dealloc__(self):
+        free(self.code.partition_key)
+        free(self.code.reversed)
+        free(self.code.columns)
+        free(self.code.ghost_static)
+
+
+@cython.final
+cdef class Catalog:
+    """Every known table by id. Immutable: a schema change makes a new catalog.
+
+    `tables` are CompiledTables; ids in `skipped` are those of tables whose mutations are passed
+    over without a look.
+    """
+
+    def __cinit__(self, tables, skipped=()):
+        cdef CompiledTable compiled
+        cdef uint32_t size = 16
+        cdef TableCode *code
+        cdef bytes id_bytes
+        self.tables = list(tables)
+        skipped = list(skipped)
+        while size < 4 * (len(self.tables) + len(skipped)):
+            size *= 2
+        self.mask = size - 1
+        self.slots = <TableCode **>calloc(size, sizeof(TableCode *))
+        if self.slots == NULL:
+            raise MemoryError
+        for index, compiled in enumerate(self.tables):
+            compiled.code.index = index
+            self._insert(&compiled.code)
+        for table_id in skipped:
+            code = <TableCode *>calloc(1, sizeof(TableCode))
+            if code == NULL:
+                raise MemoryError
+            id_bytes = table_id.bytes
+            memcpy(code.id, <const uint8_t *>id_bytes, 16)
+            code.action = SKIP
+            if self.find(code.id) != NULL:
+                free(code)
+            else:
+                self._insert(code)
+
+    cdef _insert(self, TableCode *code):
+        cdef uint32_t slot
+        if self.find(code.id) != NULL:
+            raise ValueError(f"table id {bytes(code.id[:16]).hex()} stands twice in the catalog")
+        slot = slot_of(code.id) & self.mask
+        while self.slots[slot] != NULL:
+            slot = (slot + 1) & self.mask
+        self.slots[slot] = code
+
+    cdef const TableCode *find(self, const uint8_t *table_id) noexcept nogil:
+        """The table of these 16 bytes, or NULL."""
+        cdef uint32_t slot = slot_of(table_id) & self.mask
+        while self.slots[slot] != NULL:
+            if memcmp(self.slots[slot].id, table_id, 16) == 0:
+                return self.slots[slot]
+            slot = (slot + 1) & self.mask
+        return NULL
+
+    def __dealloc__(self):
+        cdef uint32_t slot
+        if self.slots == NULL:
+            return
+        for slot in range(self.mask + 1):
+            # Those that belong to a CompiledTable are freed with it.
+            if self.slots[slot] != NULL and self.slots[slot].columns == NULL:
+                free(self.slots[slot])
+        free(self.slots)
+
+
+cdef inline uint32_t slot_of(const uint8_t *table_id) noexcept nogil:
+    """Both halves count: time-based ids differ in the first bytes, 6.0's fixed ones in the last."""
+    cdef uint32_t first, last
+    memcpy(&first, table_id, 4)
+    memcpy(&last, table_id + 12, 4)
+    return (first * <uint32_t>2654435761) ^ (last * <uint32_t>2246822519) ^ (first >> 15)

@@ -1,0 +1,358 @@
+# cython: language_level=3, autotestdict=False, auto_pickle=False
+"""The reconciliation state of a row as it stands in the mirror's `_cdc` column, and back.
+
+    u8 flags
+    [LIVENESS]      i64 writetime, [LIVENESS_TTL] uvint ttl, uvint expiry second
+    [DELETION]      i64 timestamp, svint local deletion time
+    [UNIFORM]       u8 n, n bytes: bit set of the cids of plain cells written with the liveness
+    [ENTRIES]       uvint n, then n entries in the order of the row's cells:
+        uvint cid, u8 flags, svint writetime - that of the entry before (first: the liveness, or 0),
+        [tombstone, expiring, complex deletion] svint local deletion time
+        [expiring] uvint ttl   [element] uvint length, path   [HAS_VALUE] uvint length, value
+    [CLUSTERING]    uvint length, the clustering in wire form
+
+
+A cid numbers a column of the mirror for good. The value of a live cell is stored only where its
+PostgreSQL column does not give back Cassandra's very bytes: ties are broken by those. The
+clustering is stored where PostgreSQL's columns don't give it back. A plain INSERT takes a dozen bytes. docs/decisions/0002-row-state.md tells why it looks like this.
+"""
+from libc.stdint cimport INT64_MAX, INT64_MIN, int32_t, int64_t, uint8_t, uint16_t, uint64_t
+from libc.string cimport memset
+
+from parsers._arena cimport Arena, arena_alloc
+from parsers._buffer cimport Buffer, put_bytes, put_i64, put_u8
+from parsers._cursor cimport (
+    Cursor,
+    Slice,
+    be64,
+    read_bytes,
+    read_u8,
+    read_uvint,
+    read_uvint_bytes,
+    unzigzag,
+    zigzag,
+)
+from parsers._model cimport (
+    CELL_COMPLEX_DELETION,
+    CELL_COUNTER,
+    CELL_ELEMENT,
+    CELL_EXPIRING,
+    CELL_IN_MIRROR,
+    CELL_TOMBSTONE,
+    Cell,
+    Row,
+)
+from parsers._reconcile cimport cell_is_live, sort_cells
+from parsers._relation cimport Relation
+from parsers._values cimport value_is_exact
+
+from cdc_tail.errors import SchemaMismatch
+
+cdef enum:
+    LIVENESS = 1
+    LIVENESS_TTL = 2
+    DELETION = 4
+    UNIFORM = 8
+    ENTRIES = 16
+    CLUSTERING = 32
+    HAS_VALUE = 64      # entry flag; the others are the model's cell flags
+    STORED_FLAGS = (
+        CELL_TOMBSTONE | CELL_EXPIRING | CELL_COMPLEX_DELETION | CELL_COUNTER | CELL_ELEMENT
+    )
+    UNIFORM_BYTES = 255
+
+cdef uint8_t NO_BYTES = 0
+
+
+cdef int put_uvint(Buffer *out, uint64_t value) except -1 nogil:
+    """Format page 6.1, as everywhere."""
+    cdef uint8_t bytes[9]
+    cdef int extra = 0
+    cdef int i
+    while extra < 8 and value >> (7 * (extra + 1)):
+        extra += 1
+    if extra == 8:
+        bytes[0] = 0xFF
+    else:
+        bytes[0] = <uint8_t>((0xFF00 >> extra) & 0xFF) | <uint8_t>(value >> (8 * extra))
+    for i in range(extra):
+        bytes[extra - i] = <uint8_t>(value >> (8 * i))
+    return put_bytes(out, bytes, extra + 1)
+
+
+cdef inline bint is_uniform(Relation relation, const Row *row, const Cell *cell) noexcept nogil:
+    cdef int32_t cid = relation.cid_of_column[cell.column]
+    return (
+        row.liveness_us != INT64_MIN
+        and cell.writetime_us == row.liveness_us
+        and cell.ttl_s == row.liveness_ttl_s
+        and not cell.flags & (
+            CELL_TOMBSTONE | CELL_COMPLEX_DELETION | CELL_COUNTER | CELL_ELEMENT
+        )
+        and cell.deletion_time_s == row.liveness_expiry_s
+        and cid < 8 * UNIFORM_BYTES
+        and not needs_value(relation, cell)
+    )
+
+
+cdef inline bint needs_value(Relation relation, const Cell *cell) noexcept nogil:
+    """Whether the cell's bytes must be kept, because its column can't give them back."""
+    if cell.value == NULL or cell.flags & (CELL_TOMBSTONE | CELL_COMPLEX_DELETION):
+        return False
+    if cell.flags & (CELL_ELEMENT | CELL_COUNTER):
+        return True
+    return not value_is_exact(
+        relation.code.columns[cell.column].type, cell.value, cell.value_length
+    )
+
+
+cdef int encode_state(
+    Relation relation, const Row *row, int64_t now_s, Buffer *out
+) except -1 nogil:
+    """Append the state of `row` (its bytes only, no length). Cells that expired keep no value."""
+    cdef uint8_t bits[UNIFORM_BYTES]
+    cdef uint8_t flags = 0
+    cdef int i, last = -1, n_entries = 0
+    cdef int32_t cid
+    cdef uint64_t previous = 0
+    cdef const Cell *cell
+    if relation.keeps_clustering:
+        flags |= CLUSTERING
+    if row.liveness_us != INT64_MIN:
+        flags |= LIVENESS
+        previous = <uint64_t>row.liveness_us
+        if row.liveness_ttl_s != 0:
+            flags |= LIVENESS_TTL
+    if row.deletion.timestamp_us != INT64_MIN:
+        flags |= DELETION
+    for i in range(row.n_cells):
+        cell = &row.cells[i]
+        cid = relation.cid_of_column[cell.column]
+        if cid < 0:
+            continue
+        if is_uniform(relation, row, cell):
+            if last < 0:
+                memset(bits, 0, UNIFORM_BYTES)
+            bits[cid >> 3] |= <uint8_t>(1 << (cid & 7))
+            if cid >> 3 > last:
+                last = cid >> 3
+        else:
+            n_entries += 1
+    if last >= 0:
+        flags |= UNIFORM
+    if n_entries:
+        flags |= ENTRIES
+    put_u8(out, flags)
+    if flags & LIVENESS:
+        put_i64(out, row.liveness_us)
+        if flags & LIVENESS_TTL:
+            put_uvint(out, <uint64_t>row.liveness_ttl_s)
+            put_uvint(out, zigzag(row.liveness_expiry_s))
+    if flags & DELETION:
+        put_i64(out, row.deletion.timestamp_us)
+        put_uvint(out, zigzag(row.deletion.local_time_s))
+    if flags & UNIFORM:
+        put_u8(out, <uint8_t>(last + 1))
+        put_bytes(out, bits, last + 1)
+    if flags & ENTRIES:
+        put_uvint(out, n_entries)
+        put_entries(relation, row, now_s, previous, out)
+    if flags & CLUSTERING:
+        put_uvint(out, <uint64_t>row.clustering_length)
+        put_bytes(out, row.clustering, row.clustering_length)
+    return 0
+
+
+cdef int put_entries(
+    Relation relation, const Row *row, int64_t now_s, uint64_t previous, Buffer *out
+) except -1 nogil:
+    cdef const Cell *cell
+    cdef uint8_t cell_flags
+    cdef bint with_value
+    cdef int32_t cid
+    cdef int i
+    for i in range(row.n_cells):
+        cell = &row.cells[i]
+        cid = relation.cid_of_column[cell.column]
+        if cid < 0 or is_uniform(relation, row, cell):
+            continue
+        with_value = needs_value(relation, cell) and (
+            cell.flags & CELL_COUNTER or cell_is_live(cell, now_s)
+        )
+        cell_flags = cell.flags & STORED_FLAGS
+        put_uvint(out, <uint64_t>cid)
+        put_u8(out, cell_flags | (<uint8_t>HAS_VALUE if with_value else <uint8_t>0))
+        put_uvint(out, zigzag(<int64_t>(<uint64_t>cell.writetime_us - previous)))
+        previous = <uint64_t>cell.writetime_us
+        if cell_flags & (CELL_TOMBSTONE | CELL_EXPIRING | CELL_COMPLEX_DELETION):
+            put_uvint(out, zigzag(cell.deletion_time_s))
+        if cell_flags & CELL_EXPIRING:
+            put_uvint(out, <uint64_t>cell.ttl_s)
+        if cell_flags & CELL_ELEMENT:
+            put_uvint(out, <uint64_t>cell.path_length)
+            put_bytes(out, cell.path, cell.path_length)
+        if with_value:
+            put_uvint(out, <uint64_t>cell.value_length)
+            put_bytes(out, cell.value, cell.value_length)
+    return 0
+
+
+cdef int damaged(Relation relation, const char *what) except -1 nogil:
+    with gil:
+        raise SchemaMismatch(
+            f"the _cdc state of a row of {relation.table.table} is damaged: {what.decode()}",
+            hint="something else wrote the mirror; `cdc-tail verify` finds the rows that differ",
+            table=str(relation.table.table),
+        )
+
+
+cdef int decode_state(
+    Relation relation, Arena *arena, const uint8_t *state, int32_t length, bint dead, Row *out
+) except -1 nogil:
+    """Fill liveness, deletion, cells and a stored clustering of `out`, which point into `state`.
+
+    A cell whose value stands only in its column has the value NULL. In a `dead` row there is no
+    such column and no value matters. SchemaMismatch when the bytes are no state.
+    """
+    cdef Cursor c
+    cdef uint8_t flags, n_bytes, cell_flags
+    cdef const uint8_t *bytes
+    cdef uint64_t value, n_entries = 0, previous = 0
+    cdef int i, cid, n = 0, capacity = 0
+    cdef Cell *cell
+    cdef Slice slice
+    c.base = state
+    c.position = 0
+    c.limit = length
+    out.liveness_us = INT64_MIN
+    out.liveness_ttl_s = 0
+    out.liveness_expiry_s = INT64_MAX
+    out.deletion.timestamp_us = INT64_MIN
+    out.deletion.local_time_s = INT64_MAX
+    out.n_cells = 0
+    out.cells = NULL
+    out.offset = 0
+    out.mutations = 0
+    if read_u8(&c, &flags) < 0:
+        return damaged(relation, "it is empty")
+    if flags & LIVENESS:
+        if read_bytes(&c, 8, &bytes) < 0:
+            return damaged(relation, "liveness")
+        out.liveness_us = <int64_t>be64(bytes)
+        previous = <uint64_t>out.liveness_us
+        if flags & LIVENESS_TTL:
+            if read_uvint(&c, &value) < 0:
+                return damaged(relation, "liveness ttl")
+            out.liveness_ttl_s = <int32_t>value
+            if read_uvint(&c, &value) < 0:
+                return damaged(relation, "liveness expiry")
+            out.liveness_expiry_s = unzigzag(value)
+    if flags & DELETION:
+        if read_bytes(&c, 8, &bytes) < 0:
+            return damaged(relation, "deletion")
+        out.deletion.timestamp_us = <int64_t>be64(bytes)
+        if read_uvint(&c, &value) < 0:
+            return damaged(relation, "deletion time")
+        out.deletion.local_time_s = unzigzag(value)
+    bytes = NULL
+    n_bytes = 0
+    if flags & UNIFORM:
+        if read_u8(&c, &n_bytes) < 0 or read_bytes(&c, n_bytes, &bytes) < 0:
+            return damaged(relation, "uniform cells")
+        capacity = 8 * n_bytes
+    if flags & ENTRIES:
+        if read_uvint(&c, &n_entries) < 0 or n_entries > <uint64_t>(c.limit - c.position):
+            return damaged(relation, "number of entries")
+        capacity += <int>n_entries
+    if capacity > 0:
+        out.cells = <Cell *>arena_alloc(arena, capacity * <Py_ssize_t>sizeof(Cell))
+    for i in range(8 * n_bytes):
+        if not bytes[i >> 3] & (1 << (i & 7)):
+            continue
+        if i >= relation.n_cids or relation.column_of_cid[i] < 0:
+            continue    # a column that is no more
+        cell = &out.cells[n]
+        cell.writetime_us = out.liveness_us
+        cell.deletion_time_s = out.liveness_expiry_s
+        cell.ttl_s = out.liveness_ttl_s
+        cell.value = &NO_BYTES if dead else NULL
+        cell.value_length = 0 if dead else -1
+        cell.path = NULL
+        cell.path_length = 0
+        cell.column = <uint16_t>relation.column_of_cid[i]
+        cell.flags = CELL_IN_MIRROR | (CELL_EXPIRING if cell.ttl_s else 0)
+        cell.unused = 0
+        n += 1
+    while n_entries > 0:
+        n_entries -= 1
+        cell = &out.cells[n]
+        if read_uvint(&c, &value) < 0 or value > 65535 or read_u8(&c, &cell_flags) < 0:
+            return damaged(relation, "entry")
+        cid = <int>value
+        cell.flags = (cell_flags & STORED_FLAGS) | CELL_IN_MIRROR
+        if read_uvint(&c, &value) < 0:
+            return damaged(relation, "writetime")
+        previous += <uint64_t>unzigzag(value)
+        cell.writetime_us = <int64_t>previous
+        cell.deletion_time_s = INT64_MAX
+        cell.ttl_s = 0
+        cell.path = NULL
+        cell.path_length = 0
+        cell.value = NULL
+        cell.value_length = -1
+        if dead and not cell_flags & (CELL_TOMBSTONE | CELL_COMPLEX_DELETION):
+            cell.value = &NO_BYTES
+            cell.value_length = 0
+        cell.unused = 0
+        if cell_flags & (CELL_TOMBSTONE | CELL_EXPIRING | CELL_COMPLEX_DELETION):
+            if read_uvint(&c, &value) < 0:
+                return damaged(relation, "deletion time of a cell")
+            cell.deletion_time_s = unzigzag(value)
+        if cell_flags & CELL_EXPIRING:
+            if read_uvint(&c, &value) < 0:
+                return damaged(relation, "ttl of a cell")
+            cell.ttl_s = <int32_t>value
+        if cell_flags & CELL_ELEMENT:
+            if read_uvint_bytes(&c, &slice) < 0:
+                return damaged(relation, "path of an element")
+            cell.path = slice.data
+            cell.path_length = slice.length
+            if not cell_flags & HAS_VALUE:
+                # It expired, or is deleted: no value decides anything any more.
+                cell.value = &NO_BYTES
+                cell.value_length = 0
+        if cell_flags & HAS_VALUE:
+            if read_uvint_bytes(&c, &slice) < 0:
+                return damaged(relation, "value of a cell")
+            cell.value = slice.data
+            cell.value_length = slice.length
+        if cid < relation.n_cids and relation.column_of_cid[cid] >= 0:
+            cell.column = <uint16_t>relation.column_of_cid[cid]
+            n += 1
+    if flags & CLUSTERING:
+        if read_uvint_bytes(&c, &slice) < 0:
+            return damaged(relation, "clustering")
+        out.clustering = slice.data
+        out.clustering_length = slice.length
+    if c.position != c.limit:
+        return damaged(relation, "bytes follow it")
+    out.n_cells = n
+    sort_cells(out.cells, n)
+    return 0
+
+
+cdef int64_t purge_time(const Row *row, int64_t gc_grace_seconds) noexcept nogil:
+    """The second after which nothing in a dead row matters any more."""
+    cdef int64_t newest = INT64_MIN
+    cdef int i
+    if row.deletion.timestamp_us != INT64_MIN:
+        newest = row.deletion.local_time_s
+    if row.liveness_us != INT64_MIN and row.liveness_expiry_s != INT64_MAX:
+        if row.liveness_expiry_s > newest:
+            newest = row.liveness_expiry_s
+    for i in range(row.n_cells):
+        if row.cells[i].deletion_time_s != INT64_MAX and row.cells[i].deletion_time_s > newest:
+            newest = row.cells[i].deletion_time_s
+    if newest < 0:
+        newest = 0
+    return newest + gc_grace_seconds

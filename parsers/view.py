@@ -1,0 +1,100 @@
+"""Decoded mutations as Python objects: for the schema, for inspect, for dead letters and tests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from parsers.position import Position
+from parsers.schema import Column, DroppedColumn, Table
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A row that was not taken into a batch, because PostgreSQL can't hold one of its values."""
+
+    table: Table
+    position: Position
+    log_version: int
+    column: str
+    reason: str
+    partition_key: bytes
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class DeletionView:
+    """Everything up to `timestamp_us` is deleted, as of `local_time_s` (seconds)."""
+
+    timestamp_us: int
+    local_time_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class LivenessView:
+    """Primary-key liveness: an INSERT's mark; `expires_s` is None without a TTL."""
+
+    writetime_us: int
+    ttl_seconds: int
+    expires_s: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class CellView:
+    """One cell. `value` None is a tombstone; `path` is set for elements of multi-cell columns.
+
+    `deletion_time_s` is when a tombstone was written or an expiring cell expires, else None.
+    """
+
+    writetime_us: int
+    ttl_seconds: int
+    deletion_time_s: int | None
+    path: bytes | None
+    value: bytes | None
+
+
+@dataclass(slots=True)
+class ColumnView:
+    """The cells of one column: one, or any number and a deletion for a multi-cell column."""
+
+    column: Column | DroppedColumn
+    deletion: DeletionView | None = None
+    cells: list[CellView] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class RowView:
+    """A row or static row; a null clustering value is None."""
+
+    clustering: list[bytes | None]
+    liveness: LivenessView | None
+    deletion: DeletionView | None
+    columns: dict[str, ColumnView]
+
+
+@dataclass(frozen=True, slots=True)
+class BoundView:
+    """A bound of a range tombstone: `ClusteringPrefix.Kind` ordinal and a prefix of values."""
+
+    kind: int
+    values: list[bytes | None]
+
+
+@dataclass(frozen=True, slots=True)
+class RangeView:
+    """A range tombstone, in storage order."""
+
+    start: BoundView
+    end: BoundView
+    deletion: DeletionView | None
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateView:
+    """One partition update of a mutation."""
+
+    table: Table
+    partition_key: bytes
+    deletion: DeletionView | None
+    static: RowView | None
+    rows: list[RowView]
+    ranges: list[RangeView]
