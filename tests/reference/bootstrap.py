@@ -1,4 +1,6 @@
-"""The tables of `system_schema` itself: the union over the versions, since a header names only the columns present."""
+"""The tables of `system_schema` itself: the union over the versions, since a header names
+only the columns present.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,8 @@ from tests.reference.schema import RefTable, table
 
 _FM = "frozen<map<text, text>>"
 _PARAMETERS = (
-    f"bloom_filter_fp_chance double; caching {_FM}; comment text; compaction {_FM}; compression {_FM};"
+    f"bloom_filter_fp_chance double; caching {_FM}; comment text; compaction {_FM}; compression "
+    f"{_FM};"
     "crc_check_chance double; dclocal_read_repair_chance double; default_time_to_live int;"
     "extensions frozen<map<text, blob>>; flags frozen<set<text>>; gc_grace_seconds int; id uuid;"
     "max_index_interval int; memtable_flush_period_in_ms int; min_index_interval int;"
@@ -42,7 +45,8 @@ _TABLES = [
         "9786ac1c-dd58-3201-a7cd-ad556410c985",
         "view_name text",
         _PARAMETERS
-        + "base_table_id uuid; base_table_name text; where_clause text; include_all_columns boolean; version int",
+        + "base_table_id uuid; base_table_name text; where_clause text; include_all_columns "
+        "boolean; version int",
     ),
     _schema_table(
         "columns",
@@ -55,7 +59,8 @@ _TABLES = [
         "738cc5ed-0168-3268-b9d1-853d4bc278af",
         "table_name text; column_name text",
         "function_keyspace text; function_name text; function_argument_types frozen<list<text>>;"
-        "function_argument_values frozen<list<text>>; function_argument_nulls frozen<list<boolean>>",
+        "function_argument_values frozen<list<text>>; function_argument_nulls "
+        "frozen<list<boolean>>",
     ),
     _schema_table(
         "dropped_columns",
@@ -85,7 +90,8 @@ _TABLES = [
         "functions",
         "96489b79-80be-3e14-a701-66a0b9159450",
         "function_name text; argument_types frozen<list<text>>",
-        "argument_names frozen<list<text>>; body text; language text; return_type text; called_on_null_input boolean",
+        "argument_names frozen<list<text>>; body text; language text; return_type text; "
+        "called_on_null_input boolean",
     ),
     _schema_table(
         "aggregates",

@@ -1,9 +1,11 @@
-"""The schema as the log tells it: `system_schema` mutations merged by timestamp, then read as tables."""
+"""The schema as the log tells it: `system_schema` mutations merged by timestamp, then read as
+tables.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from tests.reference.bootstrap import SYSTEM_SCHEMA
@@ -11,14 +13,27 @@ from tests.reference.cursor import Cursor
 from tests.reference.model import Mutation, Row
 from tests.reference.reconcile import Partition, apply_update
 from tests.reference.schema import DroppedColumn, RefColumn, RefTable
-from tests.reference.types import parse_type
+from tests.reference.types import CqlType, parse_type
 
 _DEFINING = ("tables", "views", "columns", "dropped_columns", "types")
 _SCHEMA_NAMES = {table_id: table.name for table_id, table in SYSTEM_SCHEMA.items()}
 
 
+@dataclass(frozen=True)
+class UserType:
+    """A user type's fields in order; a field's index is its path in a multi-cell column."""
+
+    names: tuple[str, ...]
+    types: tuple[CqlType, ...]
+
+
+UserTypes = Mapping[str, UserType]
+
+
 class Catalog(Mapping[UUID, RefTable]):
-    """Table id -> table, as of the last mutation given to `learn`. A dropped table stays known for late mutations."""
+    """Table id -> table, as of the last mutation given to `learn`. A dropped table stays known for
+    late mutations.
+    """
 
     def __init__(self, tables: Iterable[RefTable] = ()) -> None:
         self._tables: dict[UUID, RefTable] = dict(SYSTEM_SCHEMA)
@@ -47,6 +62,14 @@ class Catalog(Mapping[UUID, RefTable]):
             for table in self._tables_of(keyspace):
                 if table.id not in SYSTEM_SCHEMA:
                     self._tables[table.id] = table
+
+    def user_types(self, keyspace: str) -> dict[str, UserType]:
+        """The user types of a keyspace by name."""
+        found = {}
+        for (name,), cells in self._live_rows("types", keyspace.encode()):
+            types = tuple(parse_type(text) for text in _texts(cells["field_types"]))
+            found[name] = UserType(tuple(_texts(cells["field_names"])), types)
+        return found
 
     def _live_rows(
         self, name: str, keyspace: bytes
@@ -85,18 +108,20 @@ class Catalog(Mapping[UUID, RefTable]):
                     columns[table],
                     dropped.get(table, {}),
                     cells.get("cdc") == b"\x01",
-                    frozenset(_text_set(cells.get("flags", b""))),
+                    frozenset(_texts(cells.get("flags", b""))),
                 )
 
 
-def _text_set(value: bytes) -> Iterator[str]:
+def _texts(value: bytes) -> Iterator[str]:
     cursor = Cursor(value)
     for _ in range(cursor.i32() if value else 0):
         yield cursor.take(cursor.i32()).decode()
 
 
 def without_dropped(row: Row, table: RefTable) -> Row:
-    """The row without what was written before its column was dropped, as Cassandra's reader gives it."""
+    """The row without what was written before its column was dropped, as Cassandra's reader gives
+    it.
+    """
     if not table.dropped:
         return row
 

@@ -12,7 +12,9 @@ from tests.reference.errors import DecodeError
 
 
 def lz4_payload(payload: bytes) -> bytes:
-    """A little-endian length (the only little-endian number in a segment), then one raw LZ4 block."""
+    """A little-endian length (the only little-endian number in a segment), then one raw LZ4
+    block.
+    """
     cursor = Cursor(payload)
     length = int.from_bytes(cursor.take(4), "little")
     if length == 0:
@@ -37,7 +39,7 @@ def decompress(compressor: str, payload: bytes, length: int) -> bytes:
     if compressor not in _COMPRESSORS:
         raise DecodeError(f"compressor {compressor} is not known")
     if length == 0:
-        return b""  # what an empty section's payload holds differs per compressor; nothing in it counts
+        return b""  # an empty section's payload differs per compressor and says nothing
     try:
         plain = _COMPRESSORS[compressor](payload)
     except (cramjam.DecompressionError, zlib.error) as error:

@@ -61,7 +61,9 @@ class Cursor:
         return int.from_bytes(self.take(8), "big", signed=True)
 
     def uvint(self) -> int:
-        """Unsigned variable-length integer (0 .. 2^64-1): the first byte's leading ones count the extra bytes."""
+        """Unsigned variable-length integer (0 .. 2^64-1): the first byte's leading ones count the
+        extra bytes.
+        """
         first = self.u8()
         extra = 0
         while extra < 8 and first & (0x80 >> extra):
@@ -74,7 +76,9 @@ class Cursor:
         return signed((raw >> 1) ^ (-(raw & 1) & _U64), 64)
 
     def length(self) -> int:
-        """A `uvint` that counts things to come: each takes a byte or more, so it cannot exceed what is left."""
+        """A `uvint` that counts things to come: each takes a byte or more, so it cannot exceed what
+        is left.
+        """
         value = self.uvint()
         if value > self.remaining:
             raise Truncated(

@@ -59,12 +59,15 @@ def _params(raw: bytes) -> dict[str, object]:
 
 
 def read_descriptor(data: bytes) -> Descriptor:
-    """The header at the start of a segment. DecodeError when its CRC or its version does not hold."""
+    """The header at the start of a segment. DecodeError when its CRC or its version does not
+    hold.
+    """
     cursor = Cursor(data)
     version = cursor.u32()
     segment_id = cursor.i64()
     raw = cursor.take(cursor.u16())
-    # The CRC covers the id as two words, the low one first, and the length as four bytes although two are stored.
+    # The CRC covers the id as two words, the low one first, and the length as four bytes although
+    # two are stored.
     low, high = segment_id & 0xFFFFFFFF, (segment_id >> 32) & 0xFFFFFFFF
     covered = b"".join(word.to_bytes(4, "big") for word in (version, low, high, len(raw))) + raw
     if cursor.u32() != zlib.crc32(covered):

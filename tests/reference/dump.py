@@ -1,4 +1,5 @@
-"""Segments as JSON lines, one per mutation, in the form that `tests/tools/dumper/README.md` documents.
+"""Segments as JSON lines, one per mutation, in the form that `tests/tools/dumper/README.md`
+documents.
 
 python -m tests.reference.dump cdc_raw/CommitLog-7-*.log
 """
@@ -104,7 +105,9 @@ def _update(update: PartitionUpdate, table: RefTable) -> Json:
 def dump_segment(
     data: bytes, segment_id: int, catalog: Catalog, keys: Mapping[str, bytes] | None = None
 ) -> Iterator[Json]:
-    """One object per entry; an undecodable one has `unknown_table` or `error` instead of `updates`."""
+    """One object per entry; an undecodable one has `unknown_table` or `error` instead of
+    `updates`.
+    """
     for item in read_segment(data, catalog, keys):
         if not isinstance(item, Decoded | Undecodable):
             continue

@@ -1,4 +1,6 @@
-"""One section's bytes through transparent data encryption: chunks, each AES/CBC over an LZ4 block."""
+"""One section's bytes through transparent data encryption: chunks, each AES/CBC over an LZ4
+block.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ def _decrypt(encryption: Encryption, key: bytes, cipher_text: bytes) -> bytes:
 
 
 def decrypt_section(encryption: Encryption, key: bytes, body: bytes, length: int) -> bytes:
-    """The entries of an encrypted section: all chunks, decrypted and decompressed, `length` bytes together."""
+    """The entries of an encrypted section: all chunks, decrypted and decompressed, `length` bytes
+    together.
+    """
     cursor = Cursor(body)
     plain = b""
     while cursor.remaining:

@@ -15,7 +15,9 @@ _MIN_MUTATION = 10
 
 @dataclass(frozen=True)
 class Entry:
-    """One entry: `end` is the logical offset behind it, by which Cassandra names it; `mutation` its bytes."""
+    """One entry: `end` is the logical offset behind it, by which Cassandra names it; `mutation` its
+    bytes.
+    """
 
     end: int
     mutation: bytes

@@ -19,7 +19,9 @@ class Deletion:
 
 @dataclass(frozen=True)
 class Liveness:
-    """A row's primary-key liveness; `ttl_seconds` 0 and `local_deletion_seconds` None when it does not expire."""
+    """A row's primary-key liveness; `ttl_seconds` 0 and `local_deletion_seconds` None when it does
+    not expire.
+    """
 
     writetime_us: int
     ttl_seconds: int = 0
@@ -28,7 +30,9 @@ class Liveness:
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell. `path` is set in multi-cell columns only. A tombstone has `deleted` and no value; `value` b"" is empty."""
+    """One cell. `path` is set in multi-cell columns only. A tombstone has `deleted` and no value;
+    `value` b"" is empty.
+    """
 
     column: str
     writetime_us: int
@@ -42,7 +46,9 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """A row (static rows have no clustering). A clustering value is None where null, b"" where empty."""
+    """A row (static rows have no clustering). A clustering value is None where null, b"" where
+    empty.
+    """
 
     clustering: tuple[bytes | None, ...] = ()
     static: bool = False
@@ -60,7 +66,9 @@ class Row:
 
 @dataclass(frozen=True)
 class Marker:
-    """A range-tombstone marker. `closed` is the deletion of the range that ends here, `opened` of the one that starts."""
+    """A range-tombstone marker. `closed` is the deletion of the range that ends here, `opened` of
+    the one that starts.
+    """
 
     kind: str
     values: tuple[bytes | None, ...]
@@ -70,7 +78,9 @@ class Marker:
 
 @dataclass(frozen=True)
 class PartitionUpdate:
-    """What one mutation says about one partition of one table. `unfiltereds` stand in clustering order."""
+    """What one mutation says about one partition of one table. `unfiltereds` stand in clustering
+    order.
+    """
 
     table_id: UUID
     table: str

@@ -81,7 +81,9 @@ def _update(
 
 
 def read_mutation(data: bytes, version: LogVersion, schema: Mapping[UUID, RefTable]) -> Mutation:
-    """The mutation that fills `data` exactly; DecodeError when it does not, which most often means a wrong schema."""
+    """The mutation that fills `data` exactly; DecodeError when it does not, which most often means
+    a wrong schema.
+    """
     cursor = Cursor(data)
     flags = cursor.u8() if version.mutation_flags else 0
     count = cursor.length()

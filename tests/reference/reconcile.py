@@ -1,6 +1,8 @@
-"""Cassandra's merge of partition updates (4.0 and later), cell by cell: any order, any repetition gives the same state.
+"""Cassandra's merge of partition updates (4.0 and later), cell by cell: any order, any repetition
+gives the same state.
 
-Counter contexts are merged in `counters.py`. Nothing here looks at the clock: what has expired is the reader's question.
+Counter contexts are merged in `counters.py`. Nothing here looks at the clock: what has expired is
+the reader's question.
 """
 
 from __future__ import annotations
@@ -34,7 +36,9 @@ def compare_bytes(left: Clustering, right: Clustering) -> int:
 
 @dataclass(frozen=True)
 class RangeTombstone:
-    """A deletion of all clusterings between two bounds (value prefixes, each with its inclusiveness)."""
+    """A deletion of all clusterings between two bounds (value prefixes, each with its
+    inclusiveness).
+    """
 
     start: Clustering
     start_inclusive: bool
@@ -43,7 +47,9 @@ class RangeTombstone:
     deletion: Deletion
 
     def covers(self, clustering: Clustering, compare: Compare) -> bool:
-        """True where the clustering lies within the bounds; an inclusive prefix holds everything that starts with it."""
+        """True where the clustering lies within the bounds; an inclusive prefix holds everything
+        that starts with it.
+        """
         after = compare(clustering, self.start)
         before = compare(clustering, self.end)
         return (after > 0 or (after == 0 and self.start_inclusive)) and (
@@ -53,7 +59,9 @@ class RangeTombstone:
 
 @dataclass
 class Partition:
-    """The merged state of one partition. `ranges` are kept as they came; the newest that covers a row counts."""
+    """The merged state of one partition. `ranges` are kept as they came; the newest that covers a
+    row counts.
+    """
 
     deletion: Deletion | None = None
     ranges: set[RangeTombstone] = field(default_factory=set)
@@ -112,7 +120,9 @@ def _cell_rank(cell: Cell) -> tuple[int, bool, bool, int, int, bytes]:
 
 
 def merge_cells(left: Cell, right: Cell, *, counter: bool) -> Cell:
-    """The cell that wins; two live counter cells become one that holds the newest shards of both."""
+    """The cell that wins; two live counter cells become one that holds the newest shards of
+    both.
+    """
     if counter:
         if left.deleted != right.deleted:
             return left if left.deleted else right  # whatever the writetimes say
@@ -123,7 +133,9 @@ def merge_cells(left: Cell, right: Cell, *, counter: bool) -> Cell:
 
 
 def merge_rows(rows: Sequence[Row], outer: Deletion | None, counters: frozenset[str]) -> Row | None:
-    """Rows of one clustering merged under the deletion that covers them; None where nothing is left to say."""
+    """Rows of one clustering merged under the deletion that covers them; None where nothing is left
+    to say.
+    """
     liveness: Liveness | None = None
     for row in rows:
         liveness = merge_liveness(liveness, row.liveness)
@@ -177,7 +189,8 @@ def ranges_of(unfiltereds: Iterable[Row | Marker]) -> list[RangeTombstone]:
         if isinstance(unfiltered, Row):
             continue
         if unfiltered.closed is not None and opened is not None:
-            # The kind names end before start, and a boundary's start is inclusive where its end is not.
+            # The kind names end before start, and a boundary's start is inclusive where its end is
+            # not.
             start_inclusive = "INCL_START" in opened.kind
             end_inclusive = "INCL_END" in unfiltered.kind
             found.append(

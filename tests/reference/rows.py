@@ -37,7 +37,9 @@ _BOUNDS = {
 
 @dataclass(frozen=True)
 class Header:
-    """The serialization header: the minima that times are counted from, and the columns in cell order."""
+    """The serialization header: the minima that times are counted from, and the columns in cell
+    order.
+    """
 
     version: LogVersion
     min_timestamp_us: int
@@ -64,7 +66,9 @@ class Header:
 
 
 def read_deletion(cursor: Cursor, header: Header) -> Deletion | None:
-    """A deletion time (timestamp first); None where it is the live one, told by its timestamp alone."""
+    """A deletion time (timestamp first); None where it is the live one, told by its timestamp
+    alone.
+    """
     timestamp_us = header.timestamp_us(cursor)
     local_deletion_seconds = header.local_deletion_seconds(cursor)
     return (

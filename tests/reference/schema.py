@@ -10,7 +10,9 @@ from tests.reference.types import CqlType, parse_type
 
 @dataclass(frozen=True)
 class RefColumn:
-    """A column. `kind`: partition_key, clustering, static or regular; `position` counts within the key kinds."""
+    """A column. `kind`: partition_key, clustering, static or regular; `position` counts within the
+    key kinds.
+    """
 
     name: str
     kind: str
@@ -56,7 +58,9 @@ class RefTable:
         return self.of_kind("clustering")
 
     def column(self, name: str, *, static: bool) -> RefColumn | None:
-        """A regular or static column by name, or what stood under the name before it was dropped."""
+        """A regular or static column by name, or what stood under the name before it was
+        dropped.
+        """
         found = self.columns.get(name)
         if found is not None and found.kind == ("static" if static else "regular"):
             return found
@@ -74,7 +78,9 @@ def table(
     regular: str = "",
     static: str = "",
 ) -> RefTable:
-    """A table from short texts of the form `name type; name type`, for the tables that nothing in the log defines."""
+    """A table from short texts of the form `name type; name type`, for the tables that nothing in
+    the log defines.
+    """
     columns: dict[str, RefColumn] = {}
     kinds = {
         "partition_key": partition_key,

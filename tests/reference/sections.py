@@ -1,4 +1,6 @@
-"""The chain of sections of a segment: sync markers, then bodies made plain (decrypted or decompressed)."""
+"""The chain of sections of a segment: sync markers, then bodies made plain (decrypted or
+decompressed).
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ class End(Enum):
 
 @dataclass(frozen=True)
 class Section:
-    """One section. Offsets of the file for the marker and its `next`; of the uncompressed stream for the body."""
+    """One section. Offsets of the file for the marker and its `next`; of the uncompressed stream
+    for the body.
+    """
 
     marker_at: int
     next_at: int

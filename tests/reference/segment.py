@@ -16,7 +16,9 @@ from tests.reference.sections import End, Section, read_sections
 
 @dataclass(frozen=True)
 class Decoded:
-    """An entry and what it says. The catalog given to `read_segment` is as of this entry while it is yielded."""
+    """An entry and what it says. The catalog given to `read_segment` is as of this entry while it
+    is yielded.
+    """
 
     entry: Entry
     mutation: Mutation
@@ -24,7 +26,9 @@ class Decoded:
 
 @dataclass(frozen=True)
 class Undecodable:
-    """An entry whose bytes are whole and whose mutation cannot be told: most often its table is not known."""
+    """An entry whose bytes are whole and whose mutation cannot be told: most often its table is not
+    known.
+    """
 
     entry: Entry
     error: DecodeError
@@ -38,7 +42,8 @@ def read_segment(
 ) -> Iterator[Item]:
     """Everything a segment holds, in log order: each Section before its entries, the End last.
 
-    `keys`: key alias -> AES key for an encrypted segment. Raises DecodeError where header or section are damaged.
+    `keys`: key alias -> AES key for an encrypted segment. Raises DecodeError where header or
+    section are damaged.
     """
     descriptor: Descriptor = read_descriptor(data)
     for section in read_sections(data, descriptor, keys or {}):

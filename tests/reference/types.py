@@ -1,4 +1,6 @@
-"""CQL types from their text: whether a value has a fixed length, and whether a column of the type is multi-cell."""
+"""CQL types from their text: whether a value has a fixed length, and whether a column of the type
+is multi-cell.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,8 @@ from tests.reference.errors import DecodeError
 
 _MARSHAL = "org.apache.cassandra.db.marshal."
 
-# Everything that is not here is variable; note tinyint, smallint, date, time and counter among the variable ones.
+# Everything that is not here is variable; note tinyint, smallint, date, time and counter among the
+# variable ones.
 _FIXED_LENGTH = {
     "empty": 0,
     "boolean": 1,
@@ -36,15 +39,17 @@ _FIXED_LENGTH_CLASSES = {
     "LegacyTimeUUIDType": 16,
 }
 NATIVE = frozenset(_FIXED_LENGTH) | {
-    "ascii", "text", "varchar", "blob", "tinyint", "smallint", "varint", "decimal", "date", "time", "duration",
-    "inet", "counter",
+    "ascii", "text", "varchar", "blob", "tinyint", "smallint", "varint", "decimal", "date", "time",
+    "duration", "inet", "counter",
 }  # fmt: skip
 _COLLECTIONS = {"list": 1, "set": 1, "map": 2}
 
 
 @dataclass(frozen=True)
 class CqlType:
-    """A type. `name` is native, list, set, map, tuple, vector, custom or (with `user` set) a user type's name."""
+    """A type. `name` is native, list, set, map, tuple, vector, custom or (with `user` set) a user
+    type's name.
+    """
 
     name: str
     arguments: tuple[CqlType, ...] = ()

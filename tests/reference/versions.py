@@ -1,4 +1,6 @@
-"""What differs between log versions, as data; the decoder reads it and holds no copy per version."""
+"""What differs between log versions, as data; the decoder reads it and holds no copy per
+version.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +13,10 @@ from tests.reference.cursor import signed
 class LogVersion:
     """One commit-log version.
 
-    `mutation_flags`: a flag byte stands before the update count. `table_epoch`: a `uvint` epoch stands behind
-    each table id. `unsigned_deletion_times`: local deletion times are unsigned (to 2106) instead of signed (2038).
+    `mutation_flags`: a flag byte stands before the update count. `table_epoch`: a `uvint` epoch
+    stands behind
+    each table id. `unsigned_deletion_times`: local deletion times are unsigned (to 2106) instead of
+    signed (2038).
     """
 
     number: int
@@ -21,7 +25,9 @@ class LogVersion:
     unsigned_deletion_times: bool
 
     def local_deletion_seconds(self, raw: int) -> int:
-        """Seconds since the epoch from the wrapped 32-bit sum; negative values are invalid in versions 6 and 7."""
+        """Seconds since the epoch from the wrapped 32-bit sum; negative values are invalid in
+        versions 6 and 7.
+        """
         return raw & 0xFFFFFFFF if self.unsigned_deletion_times else signed(raw, 32)
 
 

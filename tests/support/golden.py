@@ -7,6 +7,7 @@ A case is the folder `tests/golden/<series>/<case>/`:
 - `CommitLog-*.log.gz`: the segment, cut behind its data (64 zero bytes are left); `*_cdc.idx`.
 - `schema.cql`: `DESCRIBE KEYSPACE … WITH INTERNALS` (with table ids); before 4.0 the driver's words.
 - `expected.json.gz`: what SELECT said, see `tests/support/oracle.py`.
+- `reader.jsonl.gz`: what Cassandra's own CommitLogReader said, see `tests/tools/dumper/README.md`.
 """
 
 from __future__ import annotations
@@ -53,6 +54,12 @@ class GoldenCase:
         with gzip.open(self.folder / "expected.json.gz", "rt") as file:
             expected: dict[str, Any] = json.load(file)
         return expected
+
+    @property
+    def reader(self) -> list[dict[str, Any]]:
+        """The lines of `reader.jsonl.gz`, in the form of `tests/tools/dumper/README.md`."""
+        with gzip.open(self.folder / "reader.jsonl.gz", "rt") as file:
+            return [json.loads(line) for line in file]
 
     def unpack(self, folder: Path, *, full_size: bool = False) -> list[Path]:
         """Write the segments and their indexes into `folder`, as `cdc_raw` held them.
