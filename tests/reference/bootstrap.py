@@ -46,7 +46,7 @@ _TABLES = [
         "view_name text",
         _PARAMETERS
         + "base_table_id uuid; base_table_name text; where_clause text; include_all_columns "
-        "boolean; version int",
+        "boolean;",
     ),
     _schema_table(
         "columns",
