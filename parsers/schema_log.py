@@ -12,7 +12,7 @@ from uuid import UUID
 
 from parsers.schema import Schema, Table
 from parsers.schema_derive import UNBOUND, derive_tables
-from parsers.schema_state import RawRow, SchemaState, Update, row_key
+from parsers.schema_state import NO_TIMESTAMP, RawRow, SchemaState, Update, row_key
 from parsers.system_tables import SKIPPED_TABLE_IDS, SYSTEM_TABLES
 
 TableName = tuple[str, str]
@@ -85,8 +85,11 @@ class SchemaLog:
         return bound
 
     def written_us(self, name: TableName) -> int:
-        """The newest timestamp in the definition of a table, its keyspace's types included."""
-        return self._written_us[name]
+        """The newest timestamp in the definition of a table, its keyspace's types included.
+
+        For a table that was never derived it is the oldest timestamp there is.
+        """
+        return self._written_us.get(name, NO_TIMESTAMP)
 
     def _derive(self, keyspace: str, names: set[str] | None) -> set[TableName]:
         """Derive tables anew (None: all of the keyspace) and take over what differs."""

@@ -61,9 +61,14 @@ CREATE TABLE IF NOT EXISTS cdc_tail.bucket (
     mirror_id        int NOT NULL REFERENCES cdc_tail.mirror ON DELETE CASCADE,
     bucket           smallint NOT NULL,
     generation       int NOT NULL DEFAULT 1,
-    max_tombstone_us bigint NOT NULL DEFAULT -9223372036854775808,
+    newest_dead_row_us  bigint,
+    newest_partition_us bigint,
     PRIMARY KEY (mirror_id, bucket)
 ) WITH (fillfactor = 50);
+COMMENT ON COLUMN cdc_tail.bucket.newest_dead_row_us IS
+    'newest timestamp of any dead row of the bucket: what is newer needs no look at dead_row';
+COMMENT ON COLUMN cdc_tail.bucket.newest_partition_us IS
+    'likewise for partition_tombstone';
 
 -- Reconciliation state of rows that don't exist (any more), as fragments to be merged on reading.
 CREATE TABLE IF NOT EXISTS cdc_tail.dead_row (
@@ -131,8 +136,11 @@ CREATE TABLE IF NOT EXISTS cdc_tail.schema_history (
     keyspace_name text NOT NULL,
     table_name    text NOT NULL,
     table_id      uuid NOT NULL,
-    dropped       boolean NOT NULL DEFAULT false,
+    dropped       boolean NOT NULL,
+    written_us    bigint NOT NULL,
     definition    jsonb NOT NULL,
     recorded_at   timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (node, table_id, segment_id, "offset")
 );
+COMMENT ON COLUMN cdc_tail.schema_history.written_us IS
+    'newest writetime (microseconds) among the schema rows that the definition comes from';
