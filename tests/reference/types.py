@@ -100,6 +100,12 @@ class _Parser:
             raise DecodeError(f"not a type: {self.text}")
         return token
 
+    def number(self) -> int:
+        token = self.next()[1]
+        if not token.isdecimal():
+            raise DecodeError(f"not a type: {self.text}")
+        return int(token)
+
     def arguments(self) -> tuple[CqlType, ...]:
         self.next("<")
         found = [self.type()]
@@ -124,7 +130,7 @@ class _Parser:
             self.next("<")
             element = self.type()
             self.next(",")
-            dimension = int(self.next()[1])
+            dimension = self.number()
             self.next(">")
             return CqlType("vector", (element,), frozen=True, dimension=dimension)
         inner = self.arguments()
