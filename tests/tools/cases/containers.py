@@ -6,13 +6,13 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Callable
 from typing import Any
 
 from tests.support.golden import GOLDEN
-from tests.tools.registry import recorded
+from tests.tools.registry import ALL_SERIES, Run, recorded
 
 Session = Any
-_SINCE_4_0 = ("4.0", "4.1", "5.0", "6.0")
 
 
 def _encryption(keystore: str, store_type: str, key_alias: str) -> dict[str, Any]:
@@ -36,50 +36,36 @@ def _encryption(keystore: str, store_type: str, key_alias: str) -> dict[str, Any
     }
 
 
-@recorded(variant="plain", commitlog_sync_period_ms=200)
-@recorded(variant="lz4", commitlog_sync_period_ms=200, commitlog_compression="LZ4Compressor")
-@recorded(variant="snappy", commitlog_sync_period_ms=200, commitlog_compression="SnappyCompressor")
-@recorded(
-    variant="deflate", commitlog_sync_period_ms=200, commitlog_compression="DeflateCompressor"
+def _container(variant: str, *series: str, **options: Any) -> Callable[[Run], Run]:
+    return recorded(series=series, variant=variant, commitlog_sync_period_ms=200, **options)
+
+
+# A container is the same in every series, so 5.0 has all and the others some of each kind.
+@_container("plain", "5.0")
+@_container("lz4", *ALL_SERIES, commitlog_compression="LZ4Compressor")
+@_container("snappy", "3.11", "5.0", commitlog_compression="SnappyCompressor")
+@_container("deflate", "4.0", "5.0", commitlog_compression="DeflateCompressor")
+@_container("zstd", "4.1", "5.0", commitlog_compression="ZstdCompressor")
+@_container("noop", "5.0", commitlog_compression="NoopCompressor")
+@_container(
+    "lz4_v8", "5.0", commitlog_compression="LZ4Compressor", storage_compatibility_mode="NONE"
 )
-@recorded(
-    series=_SINCE_4_0,
-    variant="zstd",
-    commitlog_sync_period_ms=200,
-    commitlog_compression="ZstdCompressor",
-)
-@recorded(
-    series=("5.0",),
-    variant="noop",
-    commitlog_sync_period_ms=200,
-    commitlog_compression="NoopCompressor",
-)
-@recorded(
-    series=("5.0",),
-    variant="lz4_v8",
-    commitlog_sync_period_ms=200,
-    commitlog_compression="LZ4Compressor",
-    storage_compatibility_mode="NONE",
-)
-@recorded(
-    variant="jceks",
-    commitlog_sync_period_ms=200,
+@_container(
+    "jceks",
+    "3.11",
+    "4.0",
+    "5.0",
+    "6.0",
     encryption=_encryption("commitlog.jceks", "JCEKS", "cdc-tail:1"),
 )
-@recorded(
-    series=("5.0",),
-    variant="pkcs12",
-    commitlog_sync_period_ms=200,
+@_container(
+    "pkcs12",
+    "5.0",
     encryption=_encryption("commitlog.p12", "PKCS12", "cdc-tail:2"),
     # Encryption wins over compression, whose setting is then ignored.
     commitlog_compression="ZstdCompressor",
 )
-@recorded(
-    series=("5.0", "6.0"),
-    variant="direct_io",
-    commitlog_sync_period_ms=200,
-    yaml={"commitlog_disk_access_mode": "direct"},
-)
+@_container("direct_io", "5.0", "6.0", yaml={"commitlog_disk_access_mode": "direct"})
 def container(session: Session) -> None:
     """Small and large mutations over several sections, one of them longer than a chunk or a
     page.
@@ -106,6 +92,7 @@ def container(session: Session) -> None:
         time.sleep(0.5)  # more than a sync period: the next writes go into another section
 
 
+@recorded(series=("3.11", "5.0"))
 def many_segments(session: Session) -> None:
     """A table written over several segments, its definition in the first of them alone."""
     session.execute("CREATE TABLE t (k int PRIMARY KEY, v text) WITH cdc = true")
