@@ -11,6 +11,7 @@ CdcTailError                   exit code 1, not retryable
 ├─ SinkError                   20
 │  ├─ SinkUnavailable          21  PostgreSQL does not answer (retryable)
 │  ├─ SchemaMismatch           22  the mirror's tables are not what the mapping needs
+│  │  └─ MirrorChanged         22  another process evolved a mirror meanwhile (retryable)
 │  └─ RowRejected              23  PostgreSQL refuses a row
 └─ CheckpointError             30
    ├─ CheckpointMoved          31  another process owns this node's checkpoint
@@ -130,6 +131,12 @@ class SchemaMismatch(SinkError):
     """The mirror's relations differ from what the mapping needs."""
 
     exit_code = 22
+
+
+class MirrorChanged(SchemaMismatch):
+    """Another process has evolved a mirror since it was loaded: load it again, and retry."""
+
+    default_retryable = True
 
 
 class RowRejected(SinkError):

@@ -116,6 +116,21 @@ cdef class Batch:
         """Position of the last mutation read (also one that was skipped), None before the first."""
         return Position(self.segment_id, self.offset) if self.segment_id else None
 
+    def touched(self):
+        """The CompiledTables that the batch has rows or partition tombstones of."""
+        cdef int32_t i
+        cdef uint32_t table
+        cdef uint32_t last = 0xFFFFFFFF
+        cdef set indexes = set()
+        for i in range(self.n_rows):
+            table = self.rows[i].relation >> 1
+            if table != last:
+                last = table
+                indexes.add(table)
+        for i in range(self.n_partitions):
+            indexes.add(self.partitions[i].table)
+        return [self.catalog.tables[table] for table in sorted(indexes)]
+
     def advance(self, int64_t segment_id, int64_t offset):
         """Move the position on without a mutation: past an empty section or a dead-lettered one."""
         self.segment_id = segment_id

@@ -15,8 +15,9 @@ ACTIONS = {"mirror": MIRROR, "discard": DISCARD, "skip": SKIP, "divert": DIVERT}
 cdef class CompiledTable:
     """One table for the decoder.
 
-    `pg_types` names the PostgreSQL type of every column; a value that this type can't hold is
-    rejected when it is decoded. Without it nothing is checked (inspect, tests).
+    `pg_types` names the PostgreSQL type of each column; a value that this type can't hold is
+    rejected when it is decoded, and the cells of a non-key column that is not named are void.
+    Without it nothing is checked (inspect, tests).
     """
 
     def __cinit__(self, table, str action, pg_types=None, str nul="reject"):
@@ -32,7 +33,7 @@ cdef class CompiledTable:
 
         def compile_column(column, key):
             # Without a mapping only the layout is asked of the compiled type; any type has a text.
-            pg_type = pg_types[column.name] if pg_types is not None else "text"
+            pg_type = pg_types.get(column.name, "text") if pg_types is not None else "text"
             return compile_type(column.type, pg_type, key=key, nul=nul)
 
         self.key_types = tuple(compile_column(c, True) for c in table.primary_key)
@@ -82,7 +83,9 @@ cdef class CompiledTable:
             code.columns[i].fixed_length = compiled.node.fixed_length
             code.columns[i].complex = column.type.is_multicell
             code.columns[i].counter = str(column.type) == "counter"
-            code.columns[i].ghost = is_ghost
+            code.columns[i].ghost = is_ghost or (
+                pg_types is not None and column.name not in pg_types
+            )
             code.columns[i].dropped_us = (
                 INT64_MIN if dropped is None else dropped.dropped_time_us
             )

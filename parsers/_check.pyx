@@ -10,6 +10,7 @@ from parsers._wire cimport (
     Items,
     counter_total,
     duration_parts,
+    has_empty_value,
     items_next,
     items_open,
     read_i32,
@@ -99,7 +100,7 @@ cdef int value_check(const TypeNode *node, const uint8_t *value, Py_ssize_t size
     if codec == CODEC_BYTES:
         return TOO_LARGE if size > LARGEST_FIELD else OK
     if size == 0:
-        return _check_empty(node)
+        return KEY_EMPTY if node.key and not has_empty_value(node) else OK
     if node.wire_length >= 0 and size != node.wire_length:
         return BAD_LENGTH
     if codec == CODEC_COPY or codec == CODEC_INTEGER or codec == CODEC_BOOLEAN:
@@ -115,15 +116,6 @@ cdef int value_check(const TypeNode *node, const uint8_t *value, Py_ssize_t size
             return TOO_LARGE
         return _check_items(node, value, size)
     return _check_scalar(node, value, size)
-
-
-cdef int _check_empty(const TypeNode *node) noexcept nogil:
-    # Cassandra's serializers give null for an empty value; text and blobs are really empty.
-    if not node.key:
-        return OK
-    if node.kind == KIND_TEXT or node.kind == KIND_ASCII or node.kind == KIND_BLOB:
-        return OK
-    return KEY_EMPTY
 
 
 cdef int _check_scalar(const TypeNode *node, const uint8_t *value, Py_ssize_t size) noexcept nogil:

@@ -154,11 +154,11 @@ cdef int put_column(
     cdef void *grown
     if i < 0:
         return put_i32(out, -1)
-    if not relation.code.columns[column].complex:
+    if not relation.columns[column].complex:
         cell = &row.cells[i]
         if not cell_is_live(cell, now_s):
             return put_i32(out, -1)
-        return value_to_pg(relation.code.columns[column].type, cell.value, cell.value_length, out)
+        return value_to_pg(relation.columns[column].type, cell.value, cell.value_length, out)
     while i < row.n_cells and row.cells[i].column == column:
         cell = &row.cells[i]
         i += 1
@@ -176,7 +176,7 @@ cdef int put_column(
         s.elements[n].value = cell.value
         s.elements[n].value_length = cell.value_length
         n += 1
-    return multicell_to_pg(relation.code.columns[column].type, s.elements, n, out)
+    return multicell_to_pg(relation.columns[column].type, s.elements, n, out)
 
 
 cdef int put_state(

@@ -23,6 +23,7 @@ from parsers._wire cimport (
     Items,
     counter_total,
     duration_parts,
+    has_empty_value,
     items_next,
     items_open,
     read_i32,
@@ -49,7 +50,7 @@ cdef int value_to_pg(
         return _put_text(node, value, size, out)
     if codec == CODEC_BYTES:
         return _put_field(out, value, size)
-    if size == 0:
+    if size == 0 and not has_empty_value(node):
         return put_i32(out, -1)
     if codec == CODEC_COPY or codec == CODEC_FLOATING:
         return _put_field(out, value, size)

@@ -3,7 +3,8 @@
 
 NaN and the infinities are strings ("NaN", "Infinity", "-Infinity"), where Cassandra prints null.  Years before
 1 AD have a minus sign, where Cassandra's timestamps drop the era.  Empty values are null, where Cassandra
-prints "".  Doubles have the fewest digits that give the same double back, where Java 17 now and then prints more.
+prints "".  Floats and doubles have the fewest digits that give the same number back, where Java 17 now and then
+prints one more.
 """
 
 from libc.math cimport isfinite
@@ -32,6 +33,7 @@ from parsers._wire cimport (
     Items,
     counter_total,
     duration_parts,
+    has_empty_value,
     items_next,
     items_open,
     read_i32,
@@ -45,7 +47,7 @@ cdef int put_json(
     cdef uint8_t kind = node.kind
     if kind == KIND_TEXT or kind == KIND_ASCII:
         return put_json_string(out, value, size, node.nul_policy)
-    if size == 0 and kind != KIND_BLOB and kind != KIND_CUSTOM:
+    if size == 0 and not has_empty_value(node):
         return put_ascii(out, "null")
     if kind == KIND_LIST or kind == KIND_SET or kind == KIND_VECTOR or kind == KIND_TUPLE:
         return _put_array(out, node, value, size)
@@ -67,7 +69,7 @@ cdef int put_json_key(
         return put_json_string(out, value, size, node.nul_policy)
     if node.n_children == 0:
         put_u8(out, c'"')
-        if size > 0 or node.kind == KIND_BLOB or node.kind == KIND_CUSTOM:
+        if size > 0 or has_empty_value(node):
             put_scalar_text(out, node, value, size)
         return put_u8(out, c'"')
     buffer_init(&nested)

@@ -16,6 +16,7 @@ cdef enum:
 cdef struct Mapped:
     uint8_t *base
     size_t reserved
+    int guard           # see _mapping_guard.h
 
 
 cdef class FileMapping:
@@ -27,6 +28,7 @@ cdef class FileMapping:
     cdef int count
 
     cdef int refresh(self) except -1 nogil
+    cdef int check_intact(self) except -1 nogil
     cdef Py_ssize_t data_end(self, Py_ssize_t start) noexcept nogil
     cdef void forget(self, Py_ssize_t end) noexcept nogil
     cdef int _map(self, Py_ssize_t length) except -1 nogil

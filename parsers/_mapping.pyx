@@ -2,10 +2,11 @@
 """A file mapped for reading while another process writes and grows it; knows no format.
 
 The mapping reserves address space beyond the end of the file, so that growth needs no new mapping
-and pointers into it stay valid until close().
+and pointers into it stay valid until close(). Pages that vanish under a reader read as zeros and
+are reported by check_intact(), instead of killing the process.
 """
 from libc.stdint cimport uint8_t
-from libc.errno cimport ENXIO, errno
+from libc.errno cimport EMFILE, ENXIO, errno
 from posix.fcntl cimport O_CLOEXEC, O_RDONLY
 from posix.mman cimport (
     MADV_DONTNEED, MADV_SEQUENTIAL, MAP_FAILED, MAP_SHARED, PROT_READ, madvise, mmap, munmap,
@@ -23,6 +24,12 @@ cdef extern from "<unistd.h>" nogil:
     int SEEK_DATA
     int SEEK_HOLE
 
+cdef extern from "_mapping_guard.h" nogil:
+    int cdc_guard_install()
+    int cdc_guard_add(const void *base, size_t length)
+    void cdc_guard_remove(int slot)
+    bint cdc_guard_lost(int slot)
+
 cdef Py_ssize_t RESERVED_MIN_BYTES = 64 * 1024 * 1024
 cdef Py_ssize_t PAGE_BYTES = os.sysconf("SC_PAGESIZE")
 
@@ -37,6 +44,8 @@ cdef class FileMapping:
         self.length = 0
         self.base = NULL
         self.path = os.fspath(path)
+        if cdc_guard_install() != 0:
+            self._raise_errno()
         self.fd = os.open(self.path, O_RDONLY | O_CLOEXEC)
         self.refresh()
 
@@ -68,9 +77,23 @@ cdef class FileMapping:
         self.length = length
         return 1
 
+    cdef int check_intact(self) except -1 nogil:
+        """SegmentCorrupt if a page was lost: bytes read since may be zeros never written."""
+        cdef int i
+        for i in range(self.count):
+            if cdc_guard_lost(self.mappings[i].guard):
+                with gil:
+                    raise SegmentCorrupt(
+                        "the file was cut, or its disk failed, while it was read",
+                        hint="find out what else writes there; see the kernel's log",
+                        segment=self.path,
+                    )
+        return 0
+
     cdef int _map(self, Py_ssize_t length) except -1 nogil:
         cdef Py_ssize_t reserved = RESERVED_MIN_BYTES
         cdef void *base
+        cdef int guard
         while reserved < length or (
             self.count and reserved < 2 * <Py_ssize_t>self.mappings[self.count - 1].reserved
         ):
@@ -79,9 +102,15 @@ cdef class FileMapping:
         if base == MAP_FAILED:
             with gil:
                 self._raise_errno()
+        guard = cdc_guard_add(base, <size_t>reserved)
+        if guard < 0:
+            munmap(base, <size_t>reserved)
+            with gil:
+                raise OSError(EMFILE, "too many segments are open", self.path)
         madvise(base, <size_t>reserved, MADV_SEQUENTIAL)
         self.mappings[self.count].base = <uint8_t *>base
         self.mappings[self.count].reserved = <size_t>reserved
+        self.mappings[self.count].guard = guard
         self.count += 1
         self.base = <uint8_t *>base
         return 0
@@ -119,6 +148,7 @@ cdef class FileMapping:
         """Unmap and close. Pointers into the file are invalid from here on."""
         while self.count:
             self.count -= 1
+            cdc_guard_remove(self.mappings[self.count].guard)
             munmap(self.mappings[self.count].base, self.mappings[self.count].reserved)
         self.base = NULL
         self.length = 0

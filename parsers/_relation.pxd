@@ -2,14 +2,14 @@
 """A mirror relation compiled for writing: which column of PostgreSQL takes what of a decoded row."""
 from libc.stdint cimport int32_t, uint8_t, uint32_t
 
-from parsers._catalog cimport CompiledTable, TableCode
+from parsers._catalog cimport ColumnCode, CompiledTable, TableCode
 from parsers._types cimport TypeNode
 
 cdef enum Source:
     FROM_KEY = 0        # index: primary-key column
-    FROM_COLUMN = 1     # index: column of TableCode
+    FROM_COLUMN = 1     # index: column of Relation
     FROM_STATE = 2      # the reconciliation state
-    FROM_NOTHING = 3    # a column that Cassandra does not have (any more)
+    FROM_NOTHING = 3    # none of ours
 
 
 cdef struct Attribute:
@@ -29,10 +29,14 @@ cdef class Relation:
     cdef uint32_t *key_oids
     cdef int32_t n_attributes       # in the relation's own order
     cdef Attribute *attributes
-    cdef int32_t n_columns          # of TableCode
+    # those of TableCode, then foreign ones: of a newer definition that another process knows
+    cdef int32_t n_columns
+    cdef ColumnCode *columns
     cdef int32_t *cid_of_column     # -1: not in this relation
     cdef int32_t *attribute_of_column
     cdef int32_t n_cids
     cdef int32_t *column_of_cid     # -1: none
+    cdef bint cids_ascend           # with the columns' order
     cdef readonly int gc_grace_seconds
     cdef readonly bint keeps_clustering     # in the state: its columns do not give it back
+    cdef tuple foreign_types

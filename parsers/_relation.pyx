@@ -1,10 +1,11 @@
 # cython: language_level=3, autotestdict=False, auto_pickle=False
 """A mirror relation compiled for writing: which column of PostgreSQL takes what of a decoded row."""
-from libc.stdint cimport int32_t, uint32_t
+from libc.stdint cimport INT64_MIN, int32_t, uint32_t
 from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy
 
-from parsers._catalog cimport CompiledTable
-from parsers._types cimport TypeNode
+from parsers._catalog cimport ColumnCode, CompiledTable
+from parsers._types cimport CompiledType, TypeNode, compile_type
 
 cimport cython
 
@@ -15,7 +16,10 @@ cdef class Relation:
 
     `attributes` lists the relation's columns in PostgreSQL's order as (name in Cassandra or None,
     type oid, role) with role "key", "column", "state" or "other"; `cids` maps a non-key column's
-    name to its stable number in the reconciliation state.
+    name to its stable number in the reconciliation state. Columns that the mirror does not have
+    (left out by the mapping, or dropped meanwhile) are passed over. `foreign` gives (CQL type,
+    PostgreSQL type) by name for columns that the mirror has and `table` does not know yet: another
+    process is ahead in its log. What they hold is kept.
     """
 
     def __cinit__(
@@ -25,11 +29,13 @@ cdef class Relation:
         bint static,
         attributes,
         cids,
+        foreign,
         uint32_t row_type_oid,
         uint32_t key_type_oid,
         int gc_grace_seconds,
     ):
         cdef int i, column
+        cdef CompiledType compiled
         key_columns = table.table.partition_key
         if not static:
             key_columns = table.table.primary_key
@@ -42,17 +48,19 @@ cdef class Relation:
         attributes = list(attributes)
         self.n_key = len(key_columns)
         self.n_attributes = len(attributes)
-        self.n_columns = self.code.n_columns
+        self.n_columns = self.code.n_columns + len(foreign)
         self.n_cids = max(cids.values(), default=-1) + 1
         self.key_types = self.code.partition_key    # clustering types follow in the same array
         self.key_oids = <uint32_t *>calloc(self.n_key, sizeof(uint32_t))
         self.attributes = <Attribute *>calloc(self.n_attributes + 1, sizeof(Attribute))
+        self.columns = <ColumnCode *>calloc(self.n_columns + 1, sizeof(ColumnCode))
         self.cid_of_column = <int32_t *>calloc(self.n_columns + 1, sizeof(int32_t))
         self.attribute_of_column = <int32_t *>calloc(self.n_columns + 1, sizeof(int32_t))
         self.column_of_cid = <int32_t *>calloc(self.n_cids + 1, sizeof(int32_t))
         if (
             self.key_oids == NULL
             or self.attributes == NULL
+            or self.columns == NULL
             or self.cid_of_column == NULL
             or self.attribute_of_column == NULL
             or self.column_of_cid == NULL
@@ -61,11 +69,24 @@ cdef class Relation:
         for i in range(self.code.n_clustering):
             if not static and not self.code.clustering[i].exact:
                 self.keeps_clustering = True
-        keys = {column.name: i for i, column in enumerate(key_columns)}
+        keys = {key.name: i for i, key in enumerate(key_columns)}
         columns = {}
         for i in range(self.code.n_statics + self.code.n_regulars):
             if static == (i < self.code.n_statics):
                 columns[table.columns[i].name] = i
+        memcpy(self.columns, self.code.columns, self.code.n_columns * sizeof(ColumnCode))
+        self.foreign_types = tuple(
+            compile_type(cql_type, pg_type) for cql_type, pg_type in foreign.values()
+        )
+        for i, name in enumerate(foreign):
+            compiled = self.foreign_types[i]
+            column = self.code.n_columns + i
+            self.columns[column].type = compiled.node
+            self.columns[column].fixed_length = compiled.node.fixed_length
+            self.columns[column].complex = compiled.cql_type.is_multicell
+            self.columns[column].counter = str(compiled.cql_type) == "counter"
+            self.columns[column].dropped_us = INT64_MIN
+            columns[name] = column
         for i in range(self.n_columns):
             self.cid_of_column[i] = -1
             self.attribute_of_column[i] = -1
@@ -75,7 +96,13 @@ cdef class Relation:
             if name in cids:
                 self.cid_of_column[column] = cids[name]
                 self.column_of_cid[cids[name]] = column
-        missing = set(keys) | set(columns)
+        self.cids_ascend = True
+        column = -1
+        for i in range(self.n_cids):
+            if self.column_of_cid[i] >= 0:
+                self.cids_ascend = self.cids_ascend and self.column_of_cid[i] > column
+                column = self.column_of_cid[i]
+        missing = set(keys)
         for i, (name, oid, role) in enumerate(attributes):
             self.attributes[i].oid = oid
             self.attributes[i].source = FROM_NOTHING
@@ -90,14 +117,13 @@ cdef class Relation:
                 self.attributes[i].source = FROM_COLUMN
                 self.attributes[i].index = columns[name]
                 self.attribute_of_column[columns[name]] = i
-                missing.discard(name)
-        missing.update(name for name in columns if name not in cids)
         if missing:
             raise ValueError(f"the mirror of {table.table} lacks {', '.join(sorted(missing))}")
 
     def __dealloc__(self):
         free(self.key_oids)
         free(self.attributes)
+        free(self.columns)
         free(self.cid_of_column)
         free(self.attribute_of_column)
         free(self.column_of_cid)

@@ -191,6 +191,13 @@ cdef class SegmentReader:
         end = min(end, start + limit, self._file.length)
         return (<const char *>self._file.base)[start:end] if start < end else b""
 
+    def check_intact(self):
+        """Call before slices, or what was decoded from them, are put to lasting use.
+
+        SegmentCorrupt if the file lost pages after their checksums were verified.
+        """
+        self._file.check_intact()
+
     def release_sections(self):
         """All slices given so far are done with: free decoded sections and mapped pages."""
         del self._sections[:-1 if self._inside and not self._plain else None]
@@ -410,6 +417,7 @@ cdef class SegmentReader:
         """ENTRY and the next mutation in `out`; or INCOMPLETE, CORRUPT, END."""
         cdef int result, reason
         cdef Py_ssize_t start
+        self._file.check_intact()
         if self.header is None:
             with gil:
                 result = self._read_header()

@@ -5,7 +5,7 @@
     [LIVENESS]      i64 writetime, [LIVENESS_TTL] uvint ttl, uvint expiry second
     [DELETION]      i64 timestamp, svint local deletion time
     [UNIFORM]       u8 n, n bytes: bit set of the cids of plain cells written with the liveness
-    [ENTRIES]       uvint n, then n entries in the order of the row's cells:
+    [ENTRIES]       uvint n, then n entries by cid, elements by their path's bytes:
         uvint cid, u8 flags, svint writetime - that of the entry before (first: the liveness, or 0),
         [tombstone, expiring, complex deletion] svint local deletion time
         [expiring] uvint ttl   [element] uvint length, path   [HAS_VALUE] uvint length, value
@@ -102,7 +102,7 @@ cdef inline bint needs_value(Relation relation, const Cell *cell) noexcept nogil
     if cell.flags & (CELL_ELEMENT | CELL_COUNTER):
         return True
     return not value_is_exact(
-        relation.code.columns[cell.column].type, cell.value, cell.value_length
+        relation.columns[cell.column].type, cell.value, cell.value_length
     )
 
 
@@ -166,14 +166,49 @@ cdef int encode_state(
 cdef int put_entries(
     Relation relation, const Row *row, int64_t now_s, uint64_t previous, Buffer *out
 ) except -1 nogil:
+    """By cid, then in the row's order: the same whatever definition of the table is in hand."""
+    cdef int32_t cid
+    cdef int i = 0
+    if relation.cids_ascend:
+        while i < row.n_cells:
+            i = put_column_entries(relation, row, i, now_s, &previous, out)
+        return 0
+    for cid in range(relation.n_cids):
+        if relation.column_of_cid[cid] >= 0:
+            i = first_of_column(row, relation.column_of_cid[cid])
+            if i < row.n_cells:
+                put_column_entries(relation, row, i, now_s, &previous, out)
+    return 0
+
+
+cdef int first_of_column(const Row *row, int32_t column) noexcept nogil:
+    """Index of the column's first cell; n_cells where it has none."""
+    cdef int low = 0
+    cdef int high = row.n_cells
+    cdef int middle
+    while low < high:
+        middle = (low + high) // 2
+        if row.cells[middle].column < column:
+            low = middle + 1
+        else:
+            high = middle
+    if low < row.n_cells and row.cells[low].column == column:
+        return low
+    return row.n_cells
+
+
+cdef int put_column_entries(
+    Relation relation, const Row *row, int i, int64_t now_s, uint64_t *previous, Buffer *out
+) except -1 nogil:
+    """The entries of the column whose cells begin at `i`; returns where they end."""
     cdef const Cell *cell
     cdef uint8_t cell_flags
     cdef bint with_value
-    cdef int32_t cid
-    cdef int i
-    for i in range(row.n_cells):
+    cdef uint16_t column = row.cells[i].column
+    cdef int32_t cid = relation.cid_of_column[column]
+    while i < row.n_cells and row.cells[i].column == column:
         cell = &row.cells[i]
-        cid = relation.cid_of_column[cell.column]
+        i += 1
         if cid < 0 or is_uniform(relation, row, cell):
             continue
         with_value = needs_value(relation, cell) and (
@@ -182,8 +217,8 @@ cdef int put_entries(
         cell_flags = cell.flags & STORED_FLAGS
         put_uvint(out, <uint64_t>cid)
         put_u8(out, cell_flags | (<uint8_t>HAS_VALUE if with_value else <uint8_t>0))
-        put_uvint(out, zigzag(<int64_t>(<uint64_t>cell.writetime_us - previous)))
-        previous = <uint64_t>cell.writetime_us
+        put_uvint(out, zigzag(<int64_t>(<uint64_t>cell.writetime_us - previous[0])))
+        previous[0] = <uint64_t>cell.writetime_us
         if cell_flags & (CELL_TOMBSTONE | CELL_EXPIRING | CELL_COMPLEX_DELETION):
             put_uvint(out, zigzag(cell.deletion_time_s))
         if cell_flags & CELL_EXPIRING:
@@ -194,7 +229,7 @@ cdef int put_entries(
         if with_value:
             put_uvint(out, <uint64_t>cell.value_length)
             put_bytes(out, cell.value, cell.value_length)
-    return 0
+    return i
 
 
 cdef int damaged(Relation relation, const char *what) except -1 nogil:

@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int32_t, int64_t, uint8_t
 
-from parsers._types cimport TypeNode
+from parsers._types cimport KIND_ASCII, KIND_BLOB, KIND_CUSTOM, KIND_TEXT, TypeNode
 
 
 # A cursor over the fields of a frozen collection, tuple, UDT or vector.
@@ -32,3 +32,10 @@ cdef bint counter_total(const uint8_t *value, Py_ssize_t size, int64_t *total) n
 cdef bint duration_parts(
     const uint8_t *value, Py_ssize_t size,
     int32_t *months, int32_t *days, int64_t *nanoseconds) noexcept nogil
+
+
+# Whether an empty value is one; Cassandra's serializers give null for those of all other types.
+cdef inline bint has_empty_value(const TypeNode *node) noexcept nogil:
+    return (
+        node.kind == KIND_TEXT or node.kind == KIND_ASCII or node.kind == KIND_BLOB
+        or node.kind == KIND_CUSTOM)

@@ -723,7 +723,11 @@ cdef class RelationWork:
             self.asked.append(i)
             for j in range(item.state.n_cells):
                 cell = &item.state.cells[j]
-                if cell.value == NULL and cell.value_length < 0 and is_live_cell(cell):
+                if (
+                    cell.value == NULL
+                    and is_live_cell(cell)
+                    and cell.column < self.relation.code.n_columns
+                ):
                     columns.add(cell.column)
         return self._keys_of(self.asked), sorted(columns)
 
@@ -759,7 +763,7 @@ cdef class RelationWork:
                         if field.length >= 0:
                             buffer_clear(&raw)
                             value_from_pg(
-                                self.relation.code.columns[column].type,
+                                self.relation.columns[column].type,
                                 field.data, field.length, &raw,
                             )
                             cell.value = copied(&self.arena, raw.data, raw.length)
@@ -796,11 +800,11 @@ cdef class RelationWork:
             buffer_free(&out)
 
     def changed_rows(self):
-        """(array of row records, list of int8[] masks, attributes, masked) of the rows to update.
+        """(array of row records, list of int8[] masks, attributes) of the rows to update; or None.
 
-        `attributes` are the indexes of the attributes that any row changes. Where `masked`, bit
-        b of mask m of a row says that it changes attribute m * MASK_BITS + b of that list;
-        otherwise every row changes them all.
+        `attributes` are the indexes of the attributes that any row changes. Bit b of mask m of a
+        row says that it changes attribute m * MASK_BITS + b of that list; without masks every row
+        changes them all.
         """
         cdef Buffer rows
         cdef Buffer mask
@@ -850,7 +854,7 @@ cdef class RelationWork:
                         put_i32(&mask, 8)
                         put_i64(&mask, word)
                     masks.append(taken(&mask))
-            return taken(&rows), masks, attributes, masked
+            return taken(&rows), masks, attributes
         finally:
             free(changed)
             buffer_free(&rows)

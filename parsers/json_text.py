@@ -38,8 +38,8 @@ def json_text(cql_type: CqlType, rendered: Json) -> str:
     if isinstance(rendered, int):
         return str(rendered)
     if isinstance(rendered, str):
-        # The only number that is rendered as a string.
-        return rendered if cql_type == Native("decimal") else quote(rendered)
+        # The only numbers that may be rendered as strings.
+        return rendered if cql_type in _NUMBERS else quote(rendered)
     if isinstance(rendered, list):
         types = (
             cql_type.fields
@@ -54,11 +54,13 @@ def json_text(cql_type: CqlType, rendered: Json) -> str:
     else:
         assert isinstance(cql_type, MapType)
         members = [
-            f"{quote(name)}: {json_text(cql_type.value, item)}" for name, item in rendered.items()
+            f"{quote(name)}: {json_text(cql_type.value, item)}"
+            for name, item in rendered.items()
         ]
     return "{" + ", ".join(members) + "}"
 
 
+_NUMBERS: Final = (Native("decimal"), Native("varint"))
 _ESCAPES: Final = {
     '"': '\\"', "\\": "\\\\", "\b": "\\b", "\t": "\\t", "\n": "\\n", "\f": "\\f", "\r": "\\r"
 }  # fmt: skip

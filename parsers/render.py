@@ -25,6 +25,8 @@ from parsers.cql_types import (
 )
 from parsers.json_text import Json, json_text, udt_member
 
+# 4214 digits: below sys.int_info.default_max_str_digits.
+_LARGEST_INT_BITS: Final = 14_000
 _MS_PER_DAY: Final = 86_400_000
 _NS_PER_DAY: Final = 86_400_000_000_000
 _DURATION_UNITS: Final = (
@@ -42,7 +44,7 @@ def render(cql_type: CqlType, value: bytes | None) -> Json:
 
     None is null, and so is an empty value of a type that has no empty value. NaN and infinities
     are the strings "NaN", "Infinity" and "-Infinity"; decimals are strings, so that no reader of
-    the JSON rounds them. Raises ValueError if the bytes are not a value of the type.
+    the JSON rounds them, and so are varints of thousands of digits. Raises ValueError if the bytes are not a value of the type.
     """
     if value is None:
         return None
@@ -146,8 +148,19 @@ def _float(value: bytes) -> Json:
     return number
 
 
-def _varint(value: bytes) -> int:
-    return int.from_bytes(value, "big", signed=True)
+def _varint(value: bytes) -> int | str:
+    number = int.from_bytes(value, "big", signed=True)
+    # Python refuses to write larger ones, in json.dumps too.
+    return number if number.bit_length() <= _LARGEST_INT_BITS else _digits(number)
+
+
+def _digits(number: int) -> str:
+    if number < 0:
+        return "-" + _digits(-number)
+    if number.bit_length() <= _LARGEST_INT_BITS:
+        return str(number)
+    high, low = divmod(number, 10**4000)
+    return _digits(high) + str(low).rjust(4000, "0")
 
 
 def _decimal(value: bytes) -> str:
@@ -155,8 +168,8 @@ def _decimal(value: bytes) -> str:
     if len(value) < 5:
         raise ValueError(f"{len(value)} bytes are no decimal")
     scale = int.from_bytes(value[:4], "big", signed=True)
-    unscaled = _varint(value[4:])
-    digits = str(abs(unscaled))
+    unscaled = int.from_bytes(value[4:], "big", signed=True)
+    digits = _digits(abs(unscaled))
     sign = "-" if unscaled < 0 else ""
     adjusted = len(digits) - 1 - scale
     if scale == 0:
@@ -171,7 +184,9 @@ def _decimal(value: bytes) -> str:
 def _date_text(days: int) -> str:
     # Civil date of days since 1970-01-01 in the proleptic Gregorian calendar, counted from 0000-03-01.
     era, day_of_era = divmod(days + 719_468, 146_097)
-    year = (day_of_era - day_of_era // 1460 + day_of_era // 36_524 - day_of_era // 146_096) // 365
+    year = (
+        day_of_era - day_of_era // 1460 + day_of_era // 36_524 - day_of_era // 146_096
+    ) // 365
     day_of_year = day_of_era - (365 * year + year // 4 - year // 100)
     month_index = (5 * day_of_year + 2) // 153
     day = day_of_year - (153 * month_index + 2) // 5 + 1
@@ -198,7 +213,9 @@ def _time(value: bytes) -> str:
 
 def _timestamp(value: bytes) -> str:
     days, milliseconds = divmod(_int64(value), _MS_PER_DAY)
-    return f"{_date_text(days)} {_clock(milliseconds // 1000)}.{milliseconds % 1000:03d}Z"
+    return (
+        f"{_date_text(days)} {_clock(milliseconds // 1000)}.{milliseconds % 1000:03d}Z"
+    )
 
 
 def _vint(value: bytes, position: int) -> tuple[int, int]:
@@ -210,7 +227,9 @@ def _vint(value: bytes, position: int) -> tuple[int, int]:
     end = position + 1 + extra
     if end > len(value):
         raise ValueError("the bytes end before a length or number does")
-    return int.from_bytes(bytes([first & (0xFF >> extra)]) + value[position + 1 : end], "big"), end
+    return int.from_bytes(
+        bytes([first & (0xFF >> extra)]) + value[position + 1 : end], "big"
+    ), end
 
 
 def _duration(value: bytes) -> str:
@@ -221,7 +240,9 @@ def _duration(value: bytes) -> str:
     if position != len(value):
         raise ValueError("bytes behind a duration")
     if min(parts) < 0 < max(parts) or any(not -(2**31) <= n < 2**31 for n in parts[:2]):
-        raise ValueError("months, days and nanoseconds of a duration do not fit together")
+        raise ValueError(
+            "months, days and nanoseconds of a duration do not fit together"
+        )
     months, days, nanoseconds = map(abs, parts)
     text = "-" if min(parts) < 0 else ""
     text += f"{months // 12}y" if months >= 12 else ""

@@ -61,7 +61,10 @@ _TABLE_OPTIONS: Final = (
 )
 
 _SCHEMA_TABLES: Final[dict[str, tuple[str, str]]] = {
-    "keyspaces": ("", f"durable_writes boolean; replication {_FROZEN_MAP}"),
+    "keyspaces": (
+        "",
+        f"durable_writes boolean; fast_path {_FROZEN_MAP}; replication {_FROZEN_MAP}",
+    ),
     "tables": ("table_name text", _TABLE_OPTIONS + "flags frozen<set<text>>"),
     "views": (
         "view_name text",
@@ -142,7 +145,7 @@ _SKIPPED_NAMES: Final[dict[str, str]] = {
         "permissions resource_role_permissons_index role_members role_permissions roles users"
     ),
     "system_distributed": (
-        "auto_repair_history auto_repair_priority parent_repair_history partition_denylist "
+        "auto_repair_history auto_repair_priority compression_dictionaries parent_repair_history partition_denylist "
         "repair_history view_build_status"
     ),
     "system_traces": "events sessions",

@@ -1,0 +1,278 @@
+"""One batch, one transaction: locks, reads, merge, writes, checkpoint.
+
+Who holds the lock on a bucket owns the rows of its partitions, so reading, deciding in C and writing
+need no further locks, and several sidecars that apply the same rows wait for each other in one
+order. What is decided, `parsers._work` decides; this module only asks and writes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final
+
+import psycopg
+from psycopg import sql
+from psycopg.adapt import Dumper
+from psycopg.pq import Format
+
+from cdc_tail.errors import MirrorChanged, RowRejected, SchemaMismatch, SinkUnavailable
+from parsers._work import RelationWork
+from parsers.decoder import Batch, CompiledTable
+from sinks.base import Applied
+from sinks.postgres.catalog import Connection, Mirror
+from sinks.postgres.target import Target, make_target
+
+# COPY data goes out in pieces, so that psycopg never holds it twice.
+_COPY_BYTES: Final = 1 << 18
+
+_LOCK_BUCKETS: Final = b"""
+SELECT b.mirror_id, b.bucket, b.generation, b.newest_dead_row_us, b.newest_partition_us
+  FROM cdc_tail.bucket b
+  JOIN unnest($1::int4[], $2::int2[]) AS wanted (mirror_id, bucket) USING (mirror_id, bucket)
+ ORDER BY b.mirror_id, b.bucket
+   FOR UPDATE OF b
+"""
+
+_READ_PARTITIONS: Final = b"""
+SELECT array_agg(k.n::int4), array_agg(p.state)
+  FROM unnest($1::bytea[]) WITH ORDINALITY AS k (pk, n)
+  JOIN cdc_tail.partition_tombstone p ON p.mirror_id = $2 AND p.pk = k.pk
+"""
+
+_READ_DEAD: Final = b"""
+SELECT array_agg(k.n::int4), array_agg(d.state)
+  FROM unnest($1::bytea[], $2::bytea[]) WITH ORDINALITY AS k (pk, ck, n)
+  JOIN cdc_tail.dead_row d ON d.mirror_id = $3 AND d.pk = k.pk AND d.ck = k.ck
+"""
+
+_KEEP_DEAD: Final = b"""
+INSERT INTO cdc_tail.dead_row (mirror_id, pk, ck, state, purge_at)
+SELECT $5, pk, ck, state, to_timestamp(purge)
+  FROM unnest($1::bytea[], $2::bytea[], $3::bytea[], $4::int8[]) AS new (pk, ck, state, purge)
+"""
+
+_KEEP_PARTITIONS: Final = b"""
+INSERT INTO cdc_tail.partition_tombstone (mirror_id, pk, state, purge_at)
+SELECT $4, pk, state, to_timestamp(purge)
+  FROM unnest($1::bytea[], $2::bytea[], $3::int8[]) AS new (pk, state, purge)
+"""
+
+_RAISE_WATERMARKS: Final = b"""
+UPDATE cdc_tail.bucket b
+   SET newest_dead_row_us = greatest(b.newest_dead_row_us, new.dead_us),
+       newest_partition_us = greatest(b.newest_partition_us, new.partition_us)
+  FROM unnest($2::int2[], $3::int8[], $4::int8[]) AS new (bucket, dead_us, partition_us)
+ WHERE b.mirror_id = $1 AND b.bucket = new.bucket
+"""
+
+
+class _Binary:
+    """A parameter that is in PostgreSQL's binary form already; its cast tells the type."""
+
+    __slots__ = ("data",)
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+
+class _BinaryDumper(Dumper):
+    format = Format.BINARY
+
+    def dump(self, obj: _Binary) -> bytes:
+        return obj.data
+
+
+class PostgresSink:
+    """Applies batches over one connection.
+
+    A table's rows are taken once its mirrors were handed to `attach`.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        """`connection` is this sink's own, and not in autocommit mode."""
+        self.connection = connection
+        connection.adapters.register_dumper(_Binary, _BinaryDumper)
+        self._targets: dict[CompiledTable, list[Target]] = {}
+
+    def attach(self, compiled: CompiledTable, mirrors: Iterable[Mirror]) -> None:
+        """Write rows of `compiled` into these mirrors from now on, in the caller's transaction."""
+        self._targets[compiled] = [
+            make_target(self.connection, compiled, mirror) for mirror in mirrors
+        ]
+
+    def apply(
+        self,
+        batch: Batch,
+        commit: Callable[[Connection], None],
+        *,
+        now_s: int | None = None,
+    ) -> Applied:
+        """Merge the batch into the mirrors and commit, with what `commit` writes.
+
+        `now_s` (epoch seconds) decides what has expired; the present by default. Raises
+        SinkUnavailable where the same batch may succeed later, SchemaMismatch where a mirror has
+        changed (attach it again), RowRejected where PostgreSQL refuses a value.
+        """
+        now = int(time.time()) if now_s is None else now_s
+        try:
+            with self.connection.transaction():
+                applied = self._apply(batch, now)
+                commit(self.connection)
+            return applied
+        except psycopg.Error as error:
+            raise _translated(error) from error
+
+    def _apply(self, batch: Batch, now_s: int) -> Applied:
+        applied = Applied()
+        works = self._works(batch)
+        self._lock(works)
+        for target, work in works:
+            applied += self._apply_relation(target, work, now_s)
+        return applied
+
+    def _works(self, batch: Batch) -> list[tuple[Target, RelationWork]]:
+        """The touched relations, in the order of their locks."""
+        works = []
+        for compiled in batch.touched():
+            targets = self._targets.get(compiled)
+            if targets is None:
+                raise SchemaMismatch(f"no mirror is attached for {compiled.table}")
+            for target in targets:
+                work = RelationWork(batch, target.relation)
+                if work.n_items or work.n_partitions:
+                    works.append((target, work))
+        works.sort(key=lambda pair: pair[0].mirror.mirror_id)
+        return works
+
+    def _lock(self, works: Sequence[tuple[Target, RelationWork]]) -> None:
+        wanted = [
+            (target.mirror.mirror_id, bucket) for target, work in works for bucket in work.buckets()
+        ]
+        if not wanted:
+            return
+        by_mirror = {target.mirror.mirror_id: (target, work) for target, work in works}
+        rows = self._execute(
+            _LOCK_BUCKETS, [[pair[0] for pair in wanted], [pair[1] for pair in wanted]]
+        ).fetchall()
+        if len(rows) != len(wanted):
+            raise SchemaMismatch(
+                "rows of cdc_tail.bucket are missing",
+                hint="something else wrote cdc_tail.bucket; restore it from a backup",
+            )
+        for mirror_id, bucket, generation, newest_dead_us, newest_partition_us in rows:
+            target, work = by_mirror[mirror_id]
+            if generation != target.mirror.generation:
+                raise MirrorChanged(
+                    f"the mirror of {target.relation.table.table} has changed",
+                    table=str(target.relation.table.table),
+                )
+            work.set_watermarks(bucket, newest_dead_us, newest_partition_us)
+
+    def _apply_relation(self, target: Target, work: RelationWork, now_s: int) -> Applied:
+        mirror_id = target.mirror.mirror_id
+        partitions = work.partition_keys()
+        if partitions is not None:
+            work.load_partitions(*self._arrays(_READ_PARTITIONS, [_Binary(partitions), mirror_id]))
+            scan = work.scan_keys()
+            if scan is not None:
+                numbers, states, *clusterings = self._arrays(
+                    target.scan_partitions, [_Binary(scan)]
+                )
+                work.load_scan(numbers, states, clusterings)
+        keys = work.row_keys()
+        if keys is not None:
+            work.load_rows(*self._arrays(target.read_states, [_Binary(keys)]))
+        dead = work.dead_keys()
+        if dead is not None:
+            work.load_dead(*self._arrays(_READ_DEAD, [*map(_Binary, dead), mirror_id]))
+        if work.decide(now_s):
+            tied, columns = work.tied_columns()
+            numbers, *values = self._arrays(target.read_values(columns), [_Binary(tied)])
+            work.load_values(numbers, columns, values)
+            work.decide(now_s)
+        return self._write(target, work)
+
+    def _write(self, target: Target, work: RelationWork) -> Applied:
+        same, new, changed, gone, dead = work.counted()
+        mirror_id = target.mirror.mirror_id
+        gone_keys = work.gone_keys()
+        if gone_keys is not None:
+            self._expect(gone, target.delete, [_Binary(gone_keys)], target)
+        changes = work.changed_rows()
+        if changes is not None:
+            rows, masks, attributes = changes
+            self._expect(
+                changed,
+                target.update(attributes, len(masks)),
+                [_Binary(rows), *map(_Binary, masks)],
+                target,
+            )
+        data = work.new_rows()
+        if data is not None:
+            with self.connection.cursor() as cursor, cursor.copy(target.copy) as copy:
+                view = memoryview(data)
+                for start in range(0, len(data), _COPY_BYTES):
+                    copy.write(view[start : start + _COPY_BYTES])
+        dead_rows = work.dead_rows()
+        if dead_rows is not None:
+            self._execute(_KEEP_DEAD, [*map(_Binary, dead_rows), mirror_id])
+        tombstones = work.partition_tombstones()
+        if tombstones is not None:
+            self._execute(_KEEP_PARTITIONS, [*map(_Binary, tombstones), mirror_id])
+        raised = work.raised_watermarks()
+        if raised:
+            self._execute(
+                _RAISE_WATERMARKS,
+                [
+                    mirror_id,
+                    list(raised),
+                    [dead_us for dead_us, _ in raised.values()],
+                    [partition_us for _, partition_us in raised.values()],
+                ],
+            )
+        return Applied(
+            inserted=new,
+            updated=changed,
+            deleted=gone,
+            unchanged=same,
+            dead=dead,
+            partition_tombstones=0 if tombstones is None else work.n_partitions,
+        )
+
+    def _execute(
+        self, statement: bytes | sql.Composed, parameters: Sequence[object]
+    ) -> psycopg.RawCursor[Any]:
+        cursor = psycopg.RawCursor(self.connection)
+        return cursor.execute(statement, parameters, prepare=True, binary=True)
+
+    def _arrays(
+        self, statement: bytes | sql.Composed, parameters: Sequence[object]
+    ) -> list[bytes | None]:
+        """The fields of a one-row answer as they came: arrays in binary form, or None."""
+        result = self._execute(statement, parameters).pgresult
+        assert result is not None
+        return [result.get_value(0, column) for column in range(result.nfields)]
+
+    def _expect(
+        self,
+        rows: int,
+        statement: bytes | sql.Composed,
+        parameters: Sequence[object],
+        target: Target,
+    ) -> None:
+        """Execute a statement that must touch exactly so many rows."""
+        touched = self._execute(statement, parameters).rowcount
+        if touched != rows:
+            raise SchemaMismatch(
+                f"{rows} rows were to be written, {touched} were there",
+                hint="something else writes the mirror; `cdc-tail verify` finds what differs",
+                table=str(target.relation.table.table),
+            )
+
+
+def _translated(error: psycopg.Error) -> SinkUnavailable | RowRejected | SchemaMismatch:
+    message = str(error).strip().split("\n")[0]
+    if isinstance(error, psycopg.DataError | psycopg.IntegrityError | psycopg.ProgrammingError):
+        return RowRejected(f"PostgreSQL refuses the batch: {message}")
+    return SinkUnavailable(f"PostgreSQL failed: {message}")

@@ -1,0 +1,197 @@
+"""A mirror relation ready to be written: compiled for its bytes, with its statements composed.
+
+Statements take binary arrays as $1, $2, … (raw cursors), so that a name may hold any character.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from parsers._catalog import CompiledTable
+from parsers._relation import Relation
+from parsers._work import MASK_BITS
+from psycopg import sql
+
+from cdc_tail.errors import SchemaMismatch
+from sinks.postgres.catalog import Connection, Mirror
+from sinks.postgres.keytype import ensure_key_type, key_type
+
+
+@dataclass(frozen=True)
+class Target:
+    """One mirror relation. `attributes` are its columns in PostgreSQL's order."""
+
+    mirror: Mirror
+    relation: Relation
+    attributes: tuple[str, ...]
+    written: tuple[str, ...]
+
+    @property
+    def _key_names(self) -> list[sql.Identifier]:
+        return [sql.Identifier(column.name) for column in self.mirror.key]
+
+    def _on_key(self, alias: str, columns: int) -> sql.Composed:
+        """Join condition of the relation `t` with key records `alias`."""
+        return sql.SQL(" AND ").join(
+            sql.SQL("t.{} = {}.{}").format(
+                name, sql.Identifier(alias), sql.Identifier(f"k{number}")
+            )
+            for number, name in enumerate(self._key_names[:columns])
+        )
+
+    def _from_keys(self, columns: int) -> sql.Composed:
+        """The relation `t` joined with an array of key records `k`, numbered by `n` from 1."""
+        fields = [sql.Identifier(f"k{number}") for number in range(len(self.mirror.key))]
+        return sql.SQL("unnest($1::{}[]) WITH ORDINALITY AS k ({}, n) JOIN {} AS t ON {}").format(
+            key_type(self.mirror),
+            sql.SQL(", ").join(fields),
+            self.mirror.identifier,
+            self._on_key("k", columns),
+        )
+
+    @cached_property
+    def read_states(self) -> sql.Composed:
+        """(numbers int4[], states bytea[]) of the rows that exist for an array of key records."""
+        return sql.SQL("SELECT array_agg(k.n::int4), array_agg(t.{}) FROM {}").format(
+            sql.Identifier(self.mirror.state_column), self._from_keys(len(self.mirror.key))
+        )
+
+    @cached_property
+    def scan_columns(self) -> tuple[str, ...]:
+        """The clustering columns that identify a row; none where the state keeps the clustering."""
+        if self.relation.keeps_clustering or self.relation.static:
+            return ()
+        return tuple(c.name for c in self.mirror.key if c.kind == "clustering")
+
+    @cached_property
+    def scan_partitions(self) -> sql.Composed:
+        """Like `read_states`, for all rows of partitions, followed by their clustering columns."""
+        n = sum(column.kind == "partition_key" for column in self.mirror.key)
+        clusterings = sql.SQL("").join(
+            sql.SQL(", array_agg(t.{})").format(sql.Identifier(name)) for name in self.scan_columns
+        )
+        return sql.SQL("SELECT array_agg(k.n::int4), array_agg(t.{}){} FROM {}").format(
+            sql.Identifier(self.mirror.state_column), clusterings, self._from_keys(n)
+        )
+
+    def read_values(self, columns: list[int]) -> sql.Composed:
+        """Like `read_states`, with the values of columns (of the compiled table) instead."""
+        names = []
+        for index in columns:
+            cql_name = self.relation.table.columns[index].name
+            column = self.mirror.column(cql_name)
+            assert column is not None
+            names.append(sql.SQL("array_agg(t.{})").format(sql.Identifier(column.name)))
+        return sql.SQL("SELECT array_agg(k.n::int4), {} FROM {}").format(
+            sql.SQL(", ").join(names), self._from_keys(len(self.mirror.key))
+        )
+
+    @cached_property
+    def copy(self) -> sql.Composed:
+        """Insert whole rows."""
+        return sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(
+            self.mirror.identifier, sql.SQL(", ").join(map(sql.Identifier, self.written))
+        )
+
+    @cached_property
+    def delete(self) -> sql.Composed:
+        """Delete the rows of an array of key records."""
+        fields = [sql.Identifier(f"k{number}") for number in range(len(self.mirror.key))]
+        return sql.SQL("DELETE FROM {} AS t USING unnest($1::{}[]) AS k ({}) WHERE {}").format(
+            self.mirror.identifier,
+            key_type(self.mirror),
+            sql.SQL(", ").join(fields),
+            self._on_key("k", len(self.mirror.key)),
+        )
+
+    def update(self, changed: list[int], masks: int) -> sql.Composed:
+        """Update from an array of row records and `masks` int8[] masks (see `changed_rows`)."""
+        aliases = [sql.Identifier(f"a{number}") for number in range(len(self.attributes))]
+        position = {name: number for number, name in enumerate(self.attributes)}
+        state = sql.Identifier(self.mirror.state_column)
+        assignments = [
+            sql.SQL("{} = r.{}").format(state, aliases[position[self.mirror.state_column]])
+        ]
+        for number, attribute in enumerate(changed):
+            name = sql.Identifier(self.attributes[attribute])
+            new: sql.Composable = sql.SQL("r.{}").format(aliases[attribute])
+            if masks:
+                new = sql.SQL("CASE WHEN r.{} & {} <> 0 THEN {} ELSE t.{} END").format(
+                    sql.Identifier(f"m{number // MASK_BITS}"),
+                    sql.Literal(1 << number % MASK_BITS),
+                    new,
+                    name,
+                )
+            assignments.append(sql.SQL("{} = {}").format(name, new))
+        mask_names = [sql.Identifier(f"m{number}") for number in range(masks)]
+        return sql.SQL(
+            "UPDATE {relation} AS t SET {assignments} "
+            "FROM unnest($1::{relation}[]{masks}) AS r ({aliases}) WHERE {on}"
+        ).format(
+            relation=self.mirror.identifier,
+            assignments=sql.SQL(", ").join(assignments),
+            masks=sql.SQL("".join(f", ${number + 2}::int8[]" for number in range(masks))),
+            aliases=sql.SQL(", ").join([*aliases, *mask_names]),
+            on=sql.SQL(" AND ").join(
+                sql.SQL("t.{} = r.{}").format(
+                    sql.Identifier(column.name), aliases[position[column.name]]
+                )
+                for column in self.mirror.key
+            ),
+        )
+
+
+def make_target(connection: Connection, compiled: CompiledTable, mirror: Mirror) -> Target:
+    """Compile a mirror for writing rows of `compiled`; creates its key type where missing."""
+    key_oid = ensure_key_type(connection, mirror)
+    described = connection.execute(
+        """
+        SELECT c.reltype, a.attname, a.atttypid
+        FROM pg_class c
+        JOIN pg_namespace n ON n.oid = c.relnamespace
+        JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+        WHERE n.nspname = %s AND c.relname = %s
+        ORDER BY a.attnum
+        """,
+        (mirror.relation_schema, mirror.relation_name),
+    ).fetchall()
+    if not described:
+        raise SchemaMismatch(
+            f"the mirror {mirror.relation} does not exist",
+            hint="restore it, or drop its row in cdc_tail.mirror and take a snapshot",
+            table=f"{mirror.keyspace}.{mirror.table_name}",
+        )
+    table = compiled.table
+    static = mirror.kind == "static" or table.layout == "static_compact"
+    own = {column.name for column in (table.statics if static else table.regulars)}
+    keys = {column.name: column.cql_name for column in mirror.key}
+    columns = {c.name: c.cql_name for c in mirror.columns}
+    foreign = {
+        c.cql_name: (c.cql_type, c.pg_type) for c in mirror.columns if c.cql_name not in own
+    }
+    attributes: list[tuple[str | None, int, str]] = []
+    for _, name, oid in described:
+        if name in keys:
+            attributes.append((keys[name], oid, "key"))
+        elif name == mirror.state_column:
+            attributes.append((None, oid, "state"))
+        elif name in columns:
+            attributes.append((columns[name], oid, "column"))
+        else:
+            attributes.append((None, oid, "other"))
+    relation = Relation(
+        compiled,
+        static=static,
+        attributes=attributes,
+        cids={c.cql_name: c.cid for c in mirror.columns},
+        foreign=foreign,
+        row_type_oid=described[0][0],
+        key_type_oid=key_oid,
+        gc_grace_seconds=mirror.gc_grace_seconds,
+    )
+    names = tuple(name for _, name, _ in described)
+    written = tuple(
+        name for name, (_, _, role) in zip(names, attributes, strict=True) if role != "other"
+    )
+    return Target(mirror, relation, names, written)
