@@ -15,8 +15,8 @@ from tests.reference.versions import LogVersion
 IS_EMPTY, IS_REVERSED, HAS_PARTITION_DELETION, HAS_STATIC_ROW, HAS_ROW_ESTIMATE = 1, 2, 4, 8, 16
 
 # The encoding's epochs: 2015-09-22T00:00:00Z.
-_TIMESTAMP_EPOCH_US = 1442880000000000
-_DELETION_TIME_EPOCH_SECONDS = 1442880000
+TIMESTAMP_EPOCH_US = 1442880000000000
+DELETION_TIME_EPOCH_SECONDS = 1442880000
 
 
 def _columns(cursor: Cursor, table: RefTable, *, static: bool) -> tuple[RefColumn, ...]:
@@ -48,8 +48,8 @@ def _update(
         return PartitionUpdate(table_id, qualified, key, epoch=epoch)
     if flags & IS_REVERSED or flags > 0x1F:
         raise DecodeError(f"partition flags 0x{flags:02x} have no meaning in a mutation")
-    min_timestamp = _TIMESTAMP_EPOCH_US + cursor.uvint()
-    min_deletion_time = _DELETION_TIME_EPOCH_SECONDS + cursor.uvint()
+    min_timestamp = TIMESTAMP_EPOCH_US + cursor.uvint()
+    min_deletion_time = DELETION_TIME_EPOCH_SECONDS + cursor.uvint()
     min_ttl = cursor.uvint()
     has_static = bool(flags & HAS_STATIC_ROW)
     static_columns = _columns(cursor, table, static=True) if has_static else ()

@@ -25,7 +25,7 @@ IS_DELETED, IS_EXPIRING, HAS_EMPTY_VALUE, USE_ROW_TIMESTAMP, USE_ROW_TTL = (
 )
 
 # kind -> (name, whether it ends a range, whether it starts one)
-_BOUNDS = {
+BOUNDS = {
     0: ("EXCL_END_BOUND", True, False),
     1: ("INCL_START_BOUND", False, True),
     2: ("EXCL_END_INCL_START_BOUNDARY", True, True),
@@ -191,9 +191,9 @@ def read_static_row(cursor: Cursor, header: Header) -> Row:
 
 def _marker(cursor: Cursor, header: Header) -> Marker:
     kind = cursor.u8()
-    if kind not in _BOUNDS:
+    if kind not in BOUNDS:
         raise DecodeError(f"bound kind {kind} has no meaning in a mutation")
-    name, ends, starts = _BOUNDS[kind]
+    name, ends, starts = BOUNDS[kind]
     count = cursor.u16()
     if count > len(header.clustering):
         raise DecodeError(

@@ -59,7 +59,9 @@ def test_multi_cell(text: str, multi_cell: bool) -> None:
     assert parse_type(text).multi_cell is multi_cell
 
 
-@pytest.mark.parametrize("text", ["", "list<int", "map<int>", "int>", "list<int>>", "vector<int, x>", "int int", "<"])
+@pytest.mark.parametrize(
+    "text", ["", "list<int", "map<int>", "int>", "list<int>>", "vector<int, x>", "int int", "<"]
+)
 def test_what_is_no_type(text: str) -> None:
     with pytest.raises(DecodeError):
         parse_type(text)
