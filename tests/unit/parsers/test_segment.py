@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Literal
 
@@ -271,6 +274,43 @@ def test_file_cut_while_it_is_read_is_an_error(tmp_path: Path) -> None:
             file.truncate(built.markers[1])
         with pytest.raises(SegmentCorrupt, match="cut from"):
             reader.read()
+
+
+LOSES_PAGES = """
+import os, sys
+from parsers.segment import SegmentReader
+reader = SegmentReader(sys.argv[1], mode="synced")
+print(reader.read()[0])
+os.truncate(sys.argv[1], 4096)
+try:
+    while reader.read()[0] == 1:
+        pass
+    reader.check_intact()
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+
+
+def test_pages_lost_while_they_are_read_do_not_kill_the_process(tmp_path: Path) -> None:
+    built = segment_of([[bytes([65 + i]) * 30_000 for i in range(20)]])
+    path = write(tmp_path, built.padded(1 << 20))
+    run = subprocess.run(
+        [sys.executable, "-c", LOSES_PAGES, str(path)], capture_output=True, text=True, check=False
+    )
+    assert (run.returncode, run.stderr) == (0, "")
+    assert run.stdout.startswith("1\nSegmentCorrupt the file was cut")
+
+
+def test_other_bus_errors_still_end_the_process(tmp_path: Path) -> None:
+    path = write(tmp_path, three_sections().padded(4096))
+    script = (
+        "import os, signal, sys\n"
+        "from parsers.segment import SegmentReader\n"
+        "SegmentReader(sys.argv[1]).read()\n"
+        "os.kill(os.getpid(), signal.SIGBUS)\n"
+    )
+    run = subprocess.run([sys.executable, "-c", script, str(path)], check=False)
+    assert run.returncode == -signal.SIGBUS
 
 
 def test_closed_reader_can_not_be_read(tmp_path: Path) -> None:
