@@ -8,8 +8,31 @@ from parsers._mapping cimport FileMapping
 cdef enum:
     INCOMPLETE = 0      # nothing more yet: come back
     ENTRY = 1           # one mutation
-    CORRUPT = 2         # see reason, error_offset, error_end; skip_damage() is the caller's choice
+    CORRUPT = 2         # see reason, error_offset, error_end
     END = 3             # the segment is final and read to its end
+
+
+cdef enum Reason:
+    NONE
+    HEADER_ABSENT
+    HEADER_BAD
+    HEADER_ID
+    MARKER_ABSENT
+    MARKER_BAD
+    MARKER_RANGE
+    SECTION_CUT
+    SECTION_NOT_SYNCED
+    SECTION_TOO_BIG
+    SECTION_UNDECODABLE
+    ENTRY_ABSENT
+    ENTRY_SIZE
+    ENTRY_SIZE_CRC
+    ENTRY_CRC
+    RESUME_INSIDE
+
+
+cdef enum:
+    MARKER_BYTES = 8
 
 
 cdef struct Entry:
@@ -29,7 +52,7 @@ cdef class SegmentReader:
     cdef readonly bint completed
     cdef readonly int64_t error_offset
     cdef readonly int64_t error_end
-    cdef readonly int64_t damage_skipped
+    cdef readonly int64_t damage_skipped            # see _damage.pyx
     cdef readonly int64_t damage_skipped_bytes
     cdef readonly int64_t zero_bytes_skipped
     cdef readonly int64_t tail_bytes_ignored

@@ -24,27 +24,8 @@ from parsers.codecs import section_codec
 from parsers.descriptor import HEADER_MAX_BYTES, parse_log_name, read_header
 
 cdef enum:
-    MARKER_BYTES = 8
     ENTRY_OVERHEAD_BYTES = 12
     MUTATION_MIN_BYTES = 10         # as Cassandra's reader has it
-
-cdef enum Reason:
-    NONE
-    HEADER_ABSENT
-    HEADER_BAD
-    HEADER_ID
-    MARKER_ABSENT
-    MARKER_BAD
-    MARKER_RANGE
-    SECTION_CUT
-    SECTION_NOT_SYNCED
-    SECTION_TOO_BIG
-    SECTION_UNDECODABLE
-    ENTRY_ABSENT
-    ENTRY_SIZE
-    ENTRY_SIZE_CRC
-    ENTRY_CRC
-    RESUME_INSIDE
 
 cdef tuple REASONS = (
     "",
@@ -139,57 +120,6 @@ cdef class SegmentReader:
             self._marker = self.header.length
             self._marker_logical = self._marker
             self.durable_end = self._marker
-
-    def skip_damage(self):
-        """After CORRUPT: step over the damage, count it, and say whether that was possible.
-
-        Steps to the next entry if only this one's body is damaged, else to the next marker, which
-        is searched for where the chain of markers is broken (`error_end` then becomes its place).
-        False where nothing tells how to go on: a broken header, an offset to resume from that was
-        never an end, the last section of a cut file, and a broken marker or section length in a
-        compressed or encrypted segment.
-        """
-        cdef Py_ssize_t marker = -1
-        if self._reason == ENTRY_CRC:
-            self._cursor = <Py_ssize_t>(self.error_end - self._body_logical)
-        elif self._reason in (ENTRY_SIZE, ENTRY_SIZE_CRC, SECTION_UNDECODABLE):
-            # `next` has no checksum of its own: a marker before it shows that it is wrong.
-            if self._plain:
-                marker = self._find_marker(self._cursor, self._next)
-            if marker >= 0:
-                self._next = marker
-                self.error_end = marker
-            self._leave_section()
-        elif self._reason in (MARKER_BAD, MARKER_RANGE, SECTION_CUT) and self._plain:
-            self._next = self._find_marker(self._marker + 1, self._file.length)
-            if self._next < 0:
-                return False
-            self.error_end = self._next
-            self._leave_section()
-        else:
-            return False
-        self.damage_skipped += 1
-        self.damage_skipped_bytes += self.error_end - self.error_offset
-        self.position = max(self.position, self.error_end)
-        self._reason = NONE
-        self._detail = ""
-        return True
-
-    def damaged_bytes(self, Py_ssize_t limit=1024 * 1024):
-        """After CORRUPT: a copy of the damaged entries, or of the section's stored bytes."""
-        cdef Py_ssize_t start, end
-        if self._plain:
-            start = <Py_ssize_t>self.error_offset
-            end = <Py_ssize_t>max(self.error_end, self.error_offset)
-        elif self._inside:
-            start = <Py_ssize_t>(self.error_offset - self._body_logical)
-            end = <Py_ssize_t>(self.error_end - self._body_logical)
-            return bytes(self._sections[-1][start:min(end, start + limit)])
-        else:
-            start = self._marker
-            end = self._next if self._next > start else start + MARKER_BYTES
-        end = min(end, start + limit, self._file.length)
-        return (<const char *>self._file.base)[start:end] if start < end else b""
 
     def check_intact(self):
         """Call before slices, or what was decoded from them, are put to lasting use.
@@ -396,20 +326,6 @@ cdef class SegmentReader:
         if self.position < self._marker_logical:
             self.position = self._marker_logical
         self.durable_end = self._marker_logical
-
-    def _find_marker(self, Py_ssize_t start, Py_ssize_t end):
-        """File offset of the first written marker in [start, end), -1 if there is none."""
-        cdef FileMapping file = self._file
-        cdef Py_ssize_t marker, next, found = -1
-        end = min(end, file.length - MARKER_BYTES + 1)
-        with nogil:
-            for marker in range(start, end):
-                if cdc_live_be32(file.base + marker + 4) == self._crc_of_marker(marker):
-                    next = <int32_t>cdc_live_be32(file.base + marker)
-                    if marker + MARKER_BYTES <= next <= file.length:
-                        found = marker
-                        break
-        return found
 
     # ---------------------------------------------------------------- entries
 

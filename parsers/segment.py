@@ -6,10 +6,19 @@ from collections.abc import Iterator
 from enum import IntEnum
 
 from cdc_tail.errors import SegmentCorrupt
+from parsers._damage import damaged_bytes, skip_damage
 from parsers._segment import SegmentReader
 from parsers.position import Position
 
-__all__ = ["ReadResult", "SegmentReader", "corrupt_error", "iter_entries", "position_of"]
+__all__ = [
+    "ReadResult",
+    "SegmentReader",
+    "corrupt_error",
+    "damaged_bytes",
+    "iter_entries",
+    "position_of",
+    "skip_damage",
+]
 
 
 class ReadResult(IntEnum):

@@ -15,7 +15,7 @@ import pytest
 from cdc_tail.errors import SegmentCorrupt
 from parsers.codecs import section_codec
 from parsers.descriptor import read_header
-from parsers.segment import ReadResult, SegmentReader
+from parsers.segment import ReadResult, SegmentReader, damaged_bytes, skip_damage
 from tests.support.segments import SEGMENT_ID, encoded_segment, entry, header
 
 INCOMPLETE, CORRUPT, END = ReadResult.INCOMPLETE, ReadResult.CORRUPT, ReadResult.END
@@ -34,6 +34,8 @@ STORE: dict[str, Callable[[bytes], bytes]] = {
 }
 BATCHES = [[b"a" * 50, b"b" * 500], [], [os.urandom(300), b"c" * 30000], [b"d" * 12]]
 BODIES = [b"".join(entry(mutation) for mutation in batch) for batch in BATCHES]
+SMALL = [[b"a" * 20, b"b" * 31], [b"d" * 12]]
+SMALL_BODIES = [b"".join(entry(mutation) for mutation in batch) for batch in SMALL]
 MUTATIONS = list(itertools.chain.from_iterable(BATCHES))
 
 
@@ -121,8 +123,8 @@ def test_synced_offset_is_logical(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", STORE)
 def test_every_cut_of_a_final_file(tmp_path: Path, name: str) -> None:
-    data = compressed(name, BODIES[:1] + BODIES[3:])
-    mutations = BATCHES[0] + BATCHES[3]
+    data = compressed(name, SMALL_BODIES)
+    mutations = SMALL[0] + SMALL[1]
     for length in range(len(data)):
         with SegmentReader(write(tmp_path, data[:length])) as reader:
             reader.set_completed()
@@ -133,8 +135,8 @@ def test_every_cut_of_a_final_file(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", STORE)
 def test_every_flipped_bit_is_an_error_or_a_prefix(tmp_path: Path, name: str) -> None:
-    data = compressed(name, BODIES[:1] + BODIES[3:])
-    mutations = BATCHES[0] + BATCHES[3]
+    data = compressed(name, SMALL_BODIES)
+    mutations = SMALL[0] + SMALL[1]
     for bit in range(8 * len(header(params=params(name))), 8 * len(data)):
         damaged = bytearray(data)
         damaged[bit // 8] ^= 1 << bit % 8
@@ -157,8 +159,8 @@ def test_broken_section_can_be_skipped(tmp_path: Path, name: str) -> None:
         found = []
         while (got := reader.read())[0] != END:
             if got[0] == CORRUPT:
-                assert reader.damaged_bytes()
-                assert reader.skip_damage()
+                assert damaged_bytes(reader)
+                assert skip_damage(reader)
             else:
                 found.append(got[1])
         assert found[:2] == ends[:2]
@@ -171,7 +173,7 @@ def test_bound_on_a_section_holds_before_memory_is_taken(tmp_path: Path) -> None
     with SegmentReader(write(tmp_path, stored)) as reader:
         assert read_all(reader) == ([], CORRUPT)
         assert "max_section_bytes" in reader.reason
-        assert not reader.skip_damage()
+        assert not skip_damage(reader)
     with SegmentReader(write(tmp_path, compressed("NoopCompressor")), max_section_bytes=100) as r:
         assert read_all(r) == ([], CORRUPT)
 

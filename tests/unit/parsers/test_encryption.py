@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import struct
+import subprocess
+import sys
 from pathlib import Path
 
 import cramjam
@@ -27,11 +29,15 @@ def chunk(raw: bytes, key: bytes = KEY) -> bytes:
     plain = struct.pack(">i", len(raw)) + struct.pack("<i", len(raw)) + block
     padding = 16 - len(plain) % 16
     encryptor = Cipher(algorithms.AES(key), modes.CBC(IV)).encryptor()
-    encrypted = encryptor.update(plain + bytes([padding]) * padding) + encryptor.finalize()
+    encrypted = (
+        encryptor.update(plain + bytes([padding]) * padding) + encryptor.finalize()
+    )
     return struct.pack(">ii", len(encrypted), len(plain)) + encrypted
 
 
-def section(mutations: list[bytes], chunk_bytes: int = 512, key: bytes = KEY) -> tuple[int, bytes]:
+def section(
+    mutations: list[bytes], chunk_bytes: int = 512, key: bytes = KEY
+) -> tuple[int, bytes]:
     body = b"".join(entry(mutation) for mutation in mutations)
     pieces = [body[at : at + chunk_bytes] for at in range(0, len(body), chunk_bytes)]
     return len(body), b"".join(chunk(piece, key) for piece in pieces)
@@ -50,7 +56,8 @@ def write(folder: Path, data: bytes) -> Path:
 @pytest.mark.parametrize("chunk_bytes", [7, 512, 65536])
 def test_entries_straddle_chunks(tmp_path: Path, chunk_bytes: int) -> None:
     data = encoded_segment(
-        [section(MUTATIONS[:2], chunk_bytes), section(MUTATIONS[2:], chunk_bytes)], params=PARAMS
+        [section(MUTATIONS[:2], chunk_bytes), section(MUTATIONS[2:], chunk_bytes)],
+        params=PARAMS,
     )
     with SegmentReader(write(tmp_path, data), keys={"key:1": KEY}) as reader:
         entries = list(iter_entries(reader))
@@ -129,3 +136,31 @@ def test_damage_is_reported_by_the_reader(tmp_path: Path) -> None:
             found.append(got[2])
         assert got[0] == ReadResult.CORRUPT
         assert found == MUTATIONS[: len(found)] != MUTATIONS
+
+
+WITHOUT_CRYPTOGRAPHY = """
+import sys
+sys.modules["cryptography"] = None
+from cdc_tail.errors import CdcTailError
+from parsers.keystore import keys_from_keystore
+from parsers.segment import SegmentReader
+for refused in (lambda: SegmentReader(sys.argv[1]), lambda: keys_from_keystore(b"0", "")):
+    try:
+        refused()
+    except CdcTailError as error:
+        print(type(error).__name__, error.hint)
+"""
+
+
+def test_without_the_optional_package_it_says_what_to_install(tmp_path: Path) -> None:
+    path = write(tmp_path, encoded_segment([], params=PARAMS))
+    run = subprocess.run(
+        [sys.executable, "-c", WITHOUT_CRYPTOGRAPHY, str(path)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert run.stdout.splitlines() == [
+        "UnsupportedFormat install cdc-tail[encryption]",
+        "SecretsError install cdc-tail[encryption]",
+    ]

@@ -11,7 +11,13 @@ from typing import Literal
 import pytest
 
 from cdc_tail.errors import SegmentCorrupt, UnsupportedFormat
-from parsers.segment import ReadResult, SegmentReader, iter_entries, position_of
+from parsers.segment import (
+    ReadResult,
+    SegmentReader,
+    iter_entries,
+    position_of,
+    skip_damage,
+)
 from tests.support.segments import SEGMENT_ID, Segment, header, segment_of
 
 INCOMPLETE, CORRUPT, END = ReadResult.INCOMPLETE, ReadResult.CORRUPT, ReadResult.END
@@ -74,7 +80,9 @@ def test_section_that_cassandra_wrote(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", ["live", "synced"])
-def test_resume_after_every_entry(tmp_path: Path, mode: Literal["live", "synced"]) -> None:
+def test_resume_after_every_entry(
+    tmp_path: Path, mode: Literal["live", "synced"]
+) -> None:
     built = three_sections()
     path = write(tmp_path, built.padded(4096))
     whole = list(zip(built.ends, built.mutations, strict=True))
@@ -99,7 +107,7 @@ def test_resume_inside_an_entry_or_marker_is_corrupt(tmp_path: Path) -> None:
             assert read_all(reader) == ([], CORRUPT), offset
             assert "resume" in reader.reason
             assert reader.error_offset < offset < reader.error_end
-            assert not reader.skip_damage()
+            assert not skip_damage(reader)
 
 
 def test_resume_beyond_what_the_file_holds(tmp_path: Path) -> None:
@@ -295,7 +303,10 @@ def test_pages_lost_while_they_are_read_do_not_kill_the_process(tmp_path: Path) 
     built = segment_of([[bytes([65 + i]) * 30_000 for i in range(20)]])
     path = write(tmp_path, built.padded(1 << 20))
     run = subprocess.run(
-        [sys.executable, "-c", LOSES_PAGES, str(path)], capture_output=True, text=True, check=False
+        [sys.executable, "-c", LOSES_PAGES, str(path)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert (run.returncode, run.stderr) == (0, "")
     assert run.stdout.startswith("1\nSegmentCorrupt the file was cut")
@@ -327,7 +338,9 @@ def test_close_unmaps_and_closes(tmp_path: Path) -> None:
 
     def held() -> bool:
         maps = Path("/proc/self/maps").read_text()
-        descriptors = [fd.readlink() for fd in Path("/proc/self/fd").iterdir() if fd.is_symlink()]
+        descriptors = [
+            fd.readlink() for fd in Path("/proc/self/fd").iterdir() if fd.is_symlink()
+        ]
         return str(path) in maps or path in descriptors
 
     reader = SegmentReader(path)

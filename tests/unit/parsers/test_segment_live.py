@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from parsers.segment import ReadResult, SegmentReader
+from parsers.segment import ReadResult, SegmentReader, damaged_bytes, skip_damage
 from tests.support.segments import SEGMENT_ID, Segment, entry, header, marker
 
 FILE_BYTES = 1 << 19
@@ -37,8 +37,14 @@ def test_hole_holds_back_what_follows_until_it_is_filled(tmp_path: Path) -> None
     with SegmentReader(path) as reader:
         assert reader.read()[2] == b"first entry"
         assert reader.read()[0] == ReadResult.INCOMPLETE
-        writer[built.ends[0] : built.ends[1]] = built.data[built.ends[0] : built.ends[1]]
-        assert [reader.read()[2] for _ in range(3)] == [b"second entry", b"third entry", None]
+        writer[built.ends[0] : built.ends[1]] = built.data[
+            built.ends[0] : built.ends[1]
+        ]
+        assert [reader.read()[2] for _ in range(3)] == [
+            b"second entry",
+            b"third entry",
+            None,
+        ]
 
 
 def test_every_partly_written_entry_is_incomplete(tmp_path: Path) -> None:
@@ -71,7 +77,9 @@ def test_marker_slot_is_waited_for_and_then_stepped_over(tmp_path: Path) -> None
         assert reader.durable_end == slot
 
 
-def test_entry_that_does_not_hold_in_a_closed_section_is_corrupt(tmp_path: Path) -> None:
+def test_entry_that_does_not_hold_in_a_closed_section_is_corrupt(
+    tmp_path: Path,
+) -> None:
     built = Segment()
     built.add(b"good entry")
     built.add(b"torn entry")
@@ -83,13 +91,15 @@ def test_entry_that_does_not_hold_in_a_closed_section_is_corrupt(tmp_path: Path)
         writer[20:28] = marker(20, built.ends[1])
         assert reader.read()[0] == ReadResult.CORRUPT
         assert (reader.error_offset, reader.error_end) == (built.ends[0], built.ends[1])
-        assert reader.damaged_bytes() == writer[built.ends[0] : built.ends[1]]
-        assert reader.skip_damage()
+        assert damaged_bytes(reader) == writer[built.ends[0] : built.ends[1]]
+        assert skip_damage(reader)
         assert reader.read()[0] == ReadResult.INCOMPLETE
         assert reader.position == built.ends[1]
 
 
-def test_marker_that_points_behind_entries_already_read_is_corrupt(tmp_path: Path) -> None:
+def test_marker_that_points_behind_entries_already_read_is_corrupt(
+    tmp_path: Path,
+) -> None:
     built = Segment()
     built.add(b"first entry")
     built.add(b"second entry")
@@ -146,9 +156,13 @@ def write_as_cassandra(writer: mmap.mmap, mutations: list[bytes], seed: int) -> 
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_concurrent_writer_every_mutation_once_in_order(tmp_path: Path, seed: int) -> None:
+def test_concurrent_writer_every_mutation_once_in_order(
+    tmp_path: Path, seed: int
+) -> None:
     rng = random.Random(seed)
-    mutations = [struct.pack(">I", i) + os.urandom(rng.randrange(6, 120)) for i in range(2500)]
+    mutations = [
+        struct.pack(">I", i) + os.urandom(rng.randrange(6, 120)) for i in range(2500)
+    ]
     path, writer = live_file(tmp_path)
     thread = threading.Thread(target=write_as_cassandra, args=(writer, mutations, seed))
     seen: list[bytes] = []
