@@ -56,7 +56,7 @@ def plan(mirror: Mirror, wanted: Wanted) -> Changes:
         elif _was_dropped(known, dropped_us):
             changes.added.append(want)
             live[name] = known
-        else:
+        elif not _is_of_older(known, dropped_us):
             _plan_type(mirror, known, want, changes)
     for name, column in live.items():
         dropped_us = wanted.dropped_us.get(name)
@@ -71,6 +71,13 @@ def _was_dropped(column: MirrorColumn, dropped_us: int | None) -> bool:
     """Whether the drop is one that came after the mirror's column was added."""
     return dropped_us is not None and (
         column.added_after_us is None or dropped_us > column.added_after_us
+    )
+
+
+def _is_of_older(column: MirrorColumn, dropped_us: int | None) -> bool:
+    """Whether the definition is from before the drop after which the mirror's column was added."""
+    return column.added_after_us is not None and (
+        dropped_us is None or dropped_us < column.added_after_us
     )
 
 
@@ -94,7 +101,7 @@ def _plan_type(mirror: Mirror, column: MirrorColumn, want: WantedColumn, changes
 def _mismatch(mirror: Mirror, message: str) -> SchemaMismatch:
     return SchemaMismatch(
         message,
-        hint=f"rename or drop {mirror.relation} and its row in cdc_tail.mirror, and take a snapshot",
+        hint=f"drop {mirror.relation} and its row in cdc_tail.mirror, and take a snapshot",
         table=f"{mirror.keyspace}.{mirror.table_name}",
     )
 
