@@ -34,7 +34,7 @@ from parsers._mutation cimport (
     decoding_free,
     decoding_init,
 )
-from parsers._reconcile cimport merge_deletion, merge_rows
+from parsers._reconcile cimport digest_insert, merge_deletion, merge_rows
 from parsers._segment cimport CORRUPT, END, ENTRY, INCOMPLETE, Entry, SegmentReader
 from parsers._check cimport reason_text
 
@@ -170,6 +170,7 @@ cdef class Batch:
             while row != NULL:
                 following = row.next
                 row.offset = offset
+                digest_insert(row)
                 self.note_writetime(newest_writetime(row))
                 self.absorb_row(row)
                 self.events += 1

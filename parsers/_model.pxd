@@ -3,7 +3,7 @@
 
 Byte pointers refer to the segment's own bytes (or to an arena) and live as long as the batch does.
 """
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 cdef enum:
     # Cell.flags
@@ -13,6 +13,10 @@ cdef enum:
     CELL_COUNTER = 8            # value is a counter context
     CELL_IN_MIRROR = 16         # from the mirror's own state; where `value` is NULL, it stands in its column only
     CELL_ELEMENT = 32           # a cell of a multi-cell column: `path` is set
+    CELL_OF_INSERT = 64         # part of the write that the row's liveness and digest come from
+    # Cell.value_length where the value is not at hand
+    NO_VALUE = -1               # none (tombstones), or only in its column in PostgreSQL
+    DIGEST_ONLY = -2            # `value` points to the 8 bytes of its digest
 
 # "None" is INT64_MIN in every timestamp and INT64_MAX in every local deletion time.
 
@@ -46,6 +50,7 @@ cdef struct Row:
     int32_t liveness_ttl_s
     int32_t n_cells
     Deletion deletion           # row deletion
+    uint64_t digest             # of the whole write that set the liveness; 0: not known
     Cell *cells                 # by column, then complex deletion first, then path bytes
     Row *next                   # in the same hash slot
     int64_t offset              # logical end offset of the newest mutation in it

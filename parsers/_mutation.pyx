@@ -566,6 +566,7 @@ cdef int decode_row(
         return DECODED      # all its cells were of dropped columns
     row.n_cells = d.n_cells
     row.cells = NULL
+    row.digest = 0
     if d.n_cells > 0:
         row.cells = <Cell *>arena_alloc(d.arena, d.n_cells * <Py_ssize_t>sizeof(Cell))
         memcpy(row.cells, d.cells, d.n_cells * sizeof(Cell))

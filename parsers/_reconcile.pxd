@@ -1,6 +1,6 @@
 # cython: language_level=3
 """Cassandra's reconciliation of cells, rows and deletions as pure functions (format page, section 9)."""
-from libc.stdint cimport int64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 
 from parsers._arena cimport Arena
 from parsers._model cimport Cell, Deletion, Row
@@ -19,5 +19,7 @@ cdef void merge_deletion(Deletion *into, const Deletion *other) noexcept nogil
 cdef bint deletion_supersedes(const Deletion *a, const Deletion *b) noexcept nogil
 cdef void shadow_row(Row *row, const Deletion *outer) noexcept nogil
 cdef int merge_rows(Arena *arena, const Row *a, const Row *b, Row *out) except -1 nogil
+cdef uint64_t digest_value(const uint8_t *value, int32_t length) noexcept nogil
+cdef void digest_insert(Row *row) noexcept nogil
 cdef bint cell_is_live(const Cell *cell, int64_t now_s) noexcept nogil
 cdef bint row_is_live(const Row *row, int64_t now_s) noexcept nogil

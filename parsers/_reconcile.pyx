@@ -4,7 +4,7 @@
 Every merge here is commutative, associative and idempotent, so the order, the repetition and the
 grouping in which mutations arrive do not matter. Nothing here knows the time but `*_is_live`.
 """
-from libc.stdint cimport INT64_MAX, INT64_MIN, int32_t, int64_t, uint8_t
+from libc.stdint cimport INT64_MAX, INT64_MIN, int32_t, int64_t, uint8_t, uint64_t
 from libc.string cimport memcmp, memcpy
 
 from parsers._arena cimport Arena, arena_alloc
@@ -12,12 +12,19 @@ from parsers._counter cimport merge_counters
 from parsers._model cimport (
     CELL_COMPLEX_DELETION,
     CELL_COUNTER,
+    CELL_ELEMENT,
     CELL_EXPIRING,
+    CELL_OF_INSERT,
     CELL_TOMBSTONE,
+    DIGEST_ONLY,
     Cell,
     Deletion,
     Row,
 )
+
+
+cdef extern from "_digest.h" nogil:
+    uint64_t cdc_digest(uint64_t seed, const uint8_t *p, size_t n)
 
 
 cdef inline int compare_bytes(
@@ -116,14 +123,63 @@ cdef int reconcile_cells(const Cell *a, const Cell *b) noexcept nogil:
             return EITHER
         if a.ttl_s != b.ttl_s:
             return FIRST if a.ttl_s < b.ttl_s else SECOND
-    if (a.value == NULL) != (b.value == NULL):
-        return NEEDS_VALUE
-    if a.value == NULL:
-        return EITHER   # both are what stands in the mirror
+    if a.value_length < 0 or b.value_length < 0:
+        return compare_unknown(a, b)
     order = compare_bytes(a.value, a.value_length, b.value, b.value_length)
     if order == 0:
         return EITHER
     return FIRST if order > 0 else SECOND
+
+
+cdef int compare_unknown(const Cell *a, const Cell *b) noexcept nogil:
+    """A tie in which at least one value stands only in PostgreSQL: the same one, or not known."""
+    cdef uint64_t digest
+    if a.value_length < 0 and b.value_length < 0:
+        return EITHER       # both are what the mirror holds
+    if a.value_length != DIGEST_ONLY and b.value_length != DIGEST_ONLY:
+        return NEEDS_VALUE
+    if a.value_length == DIGEST_ONLY:
+        memcpy(&digest, a.value, 8)
+        return EITHER if digest == digest_value(b.value, b.value_length) else NEEDS_VALUE
+    memcpy(&digest, b.value, 8)
+    return EITHER if digest == digest_value(a.value, a.value_length) else NEEDS_VALUE
+
+
+cdef uint64_t digest_value(const uint8_t *value, int32_t length) noexcept nogil:
+    return cdc_digest(1, value, length)
+
+
+cdef void digest_insert(Row *row) noexcept nogil:
+    """Give a row as decoded, if it has liveness, the digest of all it says.
+
+    It tells a copy of an INSERT that the mirror has from another write with the same timestamp.
+    """
+    cdef uint64_t digest
+    cdef Cell *cell
+    cdef int i
+    row.digest = 0
+    if row.liveness_us == INT64_MIN:
+        return
+    digest = cdc_digest(<uint64_t>row.liveness_us, NULL, 0) ^ <uint64_t>row.liveness_expiry_s
+    digest = mix(digest, <uint64_t>row.deletion.timestamp_us)
+    for i in range(row.n_cells):
+        cell = &row.cells[i]
+        digest = mix(digest, (<uint64_t>cell.column << 8) | cell.flags)
+        if cell.writetime_us != row.liveness_us:
+            digest = mix(digest, <uint64_t>cell.writetime_us)
+        elif not cell.flags & (CELL_TOMBSTONE | CELL_COMPLEX_DELETION):
+            cell.flags |= CELL_OF_INSERT
+        if cell.flags & (CELL_TOMBSTONE | CELL_EXPIRING | CELL_COMPLEX_DELETION):
+            digest = mix(digest, <uint64_t>cell.deletion_time_s)
+        if cell.flags & CELL_ELEMENT:
+            digest = cdc_digest(digest, cell.path, cell.path_length)
+        if cell.value_length >= 0:
+            digest = cdc_digest(digest, cell.value, cell.value_length)
+    row.digest = digest if digest != 0 else 1
+
+
+cdef inline uint64_t mix(uint64_t digest, uint64_t word) noexcept nogil:
+    return cdc_digest(digest ^ word, NULL, 0)
 
 
 cdef bint deletion_supersedes(const Deletion *a, const Deletion *b) noexcept nogil:
@@ -177,6 +233,7 @@ cdef void shadow_row(Row *row, const Deletion *outer) noexcept nogil:
         row.deletion.local_time_s = INT64_MAX
     if row.liveness_us != INT64_MIN and row.liveness_us <= active.timestamp_us:
         row.liveness_us = INT64_MIN
+        row.digest = 0
         row.liveness_ttl_s = 0
         row.liveness_expiry_s = INT64_MAX
     column_active = active
@@ -209,10 +266,17 @@ cdef int merge_rows(Arena *arena, const Row *a, const Row *b, Row *out) except -
     cdef Cell *cells
     cdef int i = 0, j = 0, n = 0, order, winner, undecided = 0
     cdef Deletion none
+    cdef uint8_t keep_a, keep_b
     if liveness_supersedes(b, a):
         merged.liveness_us = b.liveness_us
         merged.liveness_ttl_s = b.liveness_ttl_s
         merged.liveness_expiry_s = b.liveness_expiry_s
+        merged.digest = b.digest
+    elif not liveness_supersedes(a, b) and b.digest > a.digest:
+        merged.digest = b.digest
+    # A cell is marked as part of the INSERT only while the row carries that INSERT's digest.
+    keep_a = 0xFF if a.digest == merged.digest else <uint8_t>(0xFF ^ CELL_OF_INSERT)
+    keep_b = 0xFF if b.digest == merged.digest else <uint8_t>(0xFF ^ CELL_OF_INSERT)
     merge_deletion(&merged.deletion, &b.deletion)
     if b.offset > a.offset:
         merged.offset = b.offset
@@ -222,22 +286,28 @@ cdef int merge_rows(Arena *arena, const Row *a, const Row *b, Row *out) except -
         order = compare_cell_place(&a.cells[i], &b.cells[j])
         if order < 0:
             cells[n] = a.cells[i]
+            cells[n].flags &= keep_a
             i += 1
         elif order > 0:
             cells[n] = b.cells[j]
+            cells[n].flags &= keep_b
             j += 1
         else:
-            winner = merge_cell(arena, &a.cells[i], &b.cells[j], &cells[n])
+            winner = merge_cell(arena, &a.cells[i], &b.cells[j], keep_a, keep_b, &cells[n])
             undecided += winner == NEEDS_VALUE
             i += 1
             j += 1
         n += 1
-    if i < a.n_cells:
-        memcpy(&cells[n], &a.cells[i], (a.n_cells - i) * sizeof(Cell))
-        n += a.n_cells - i
-    if j < b.n_cells:
-        memcpy(&cells[n], &b.cells[j], (b.n_cells - j) * sizeof(Cell))
-        n += b.n_cells - j
+    while i < a.n_cells:
+        cells[n] = a.cells[i]
+        cells[n].flags &= keep_a
+        i += 1
+        n += 1
+    while j < b.n_cells:
+        cells[n] = b.cells[j]
+        cells[n].flags &= keep_b
+        j += 1
+        n += 1
     merged.cells = cells
     merged.n_cells = n
     none.timestamp_us = INT64_MIN
@@ -247,7 +317,9 @@ cdef int merge_rows(Arena *arena, const Row *a, const Row *b, Row *out) except -
     return undecided
 
 
-cdef int merge_cell(Arena *arena, const Cell *a, const Cell *b, Cell *out) except -1 nogil:
+cdef int merge_cell(
+    Arena *arena, const Cell *a, const Cell *b, uint8_t keep_a, uint8_t keep_b, Cell *out
+) except -1 nogil:
     cdef Deletion first, second
     cdef int winner
     if a.flags & CELL_COMPLEX_DELETION:
@@ -259,16 +331,23 @@ cdef int merge_cell(Arena *arena, const Cell *a, const Cell *b, Cell *out) excep
         return FIRST
     if a.flags & b.flags & CELL_COUNTER:
         merge_counters(arena, a, b, out)
+        out.flags &= keep_a & keep_b
         return FIRST
     if (a.flags | b.flags) & CELL_COUNTER:
         # A tombstone beats a counter whatever the timestamps (format page 9.6).
         out[0] = a[0] if a.flags & CELL_TOMBSTONE else b[0]
         return FIRST
     winner = reconcile_cells(a, b)
+    if winner == NEEDS_VALUE and a.flags & keep_a & b.flags & keep_b & CELL_OF_INSERT:
+        winner = EITHER     # one and the same INSERT
     if winner == SECOND or winner == NEEDS_VALUE:
         out[0] = b[0]
+        out.flags &= keep_b
     else:
         out[0] = a[0]
+        out.flags &= keep_a
+    if winner == EITHER:
+        out.flags |= b.flags & keep_b & CELL_OF_INSERT
     return winner
 
 

@@ -3,12 +3,14 @@
 
     u8 flags
     [LIVENESS]      i64 writetime, [LIVENESS_TTL] uvint ttl, uvint expiry second
+    [DIGEST]        u64 digest of the write that set the liveness
     [DELETION]      i64 timestamp, svint local deletion time
-    [UNIFORM]       u8 n, n bytes: bit set of the cids of plain cells written with the liveness
+    [UNIFORM]       u8 n, n bytes: bit set of the cids of plain cells of that write
     [ENTRIES]       uvint n, then n entries by cid, elements by their path's bytes:
         uvint cid, u8 flags, svint writetime - that of the entry before (first: the liveness, or 0),
         [tombstone, expiring, complex deletion] svint local deletion time
         [expiring] uvint ttl   [element] uvint length, path   [HAS_VALUE] uvint length, value
+        [HAS_DIGEST] u64 digest of the value
     [CLUSTERING]    uvint length, the clustering in wire form
 
 
@@ -17,7 +19,7 @@ PostgreSQL column does not give back Cassandra's very bytes: ties are broken by 
 clustering is stored where PostgreSQL's columns don't give it back. A plain INSERT takes a dozen bytes. docs/decisions/0002-row-state.md tells why it looks like this.
 """
 from libc.stdint cimport INT64_MAX, INT64_MIN, int32_t, int64_t, uint8_t, uint16_t, uint64_t
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from parsers._arena cimport Arena, arena_alloc
 from parsers._buffer cimport Buffer, put_bytes, put_i64, put_u8
@@ -38,11 +40,13 @@ from parsers._model cimport (
     CELL_ELEMENT,
     CELL_EXPIRING,
     CELL_IN_MIRROR,
+    CELL_OF_INSERT,
     CELL_TOMBSTONE,
+    DIGEST_ONLY,
     Cell,
     Row,
 )
-from parsers._reconcile cimport cell_is_live, sort_cells
+from parsers._reconcile cimport cell_is_live, digest_value, sort_cells
 from parsers._relation cimport Relation
 from parsers._values cimport value_is_exact
 
@@ -55,7 +59,9 @@ cdef enum:
     UNIFORM = 8
     ENTRIES = 16
     CLUSTERING = 32
-    HAS_VALUE = 64      # entry flag; the others are the model's cell flags
+    DIGEST = 64
+    HAS_VALUE = 64      # entry flags; the others are the model's cell flags
+    HAS_DIGEST = 128
     STORED_FLAGS = (
         CELL_TOMBSTONE | CELL_EXPIRING | CELL_COMPLEX_DELETION | CELL_COUNTER | CELL_ELEMENT
     )
@@ -83,8 +89,7 @@ cdef int put_uvint(Buffer *out, uint64_t value) except -1 nogil:
 cdef inline bint is_uniform(Relation relation, const Row *row, const Cell *cell) noexcept nogil:
     cdef int32_t cid = relation.cid_of_column[cell.column]
     return (
-        row.liveness_us != INT64_MIN
-        and cell.writetime_us == row.liveness_us
+        cell.flags & CELL_OF_INSERT
         and cell.ttl_s == row.liveness_ttl_s
         and not cell.flags & (
             CELL_TOMBSTONE | CELL_COMPLEX_DELETION | CELL_COUNTER | CELL_ELEMENT
@@ -97,7 +102,7 @@ cdef inline bint is_uniform(Relation relation, const Row *row, const Cell *cell)
 
 cdef inline bint needs_value(Relation relation, const Cell *cell) noexcept nogil:
     """Whether the cell's bytes must be kept, because its column can't give them back."""
-    if cell.value == NULL or cell.flags & (CELL_TOMBSTONE | CELL_COMPLEX_DELETION):
+    if cell.value_length < 0 or cell.flags & (CELL_TOMBSTONE | CELL_COMPLEX_DELETION):
         return False
     if cell.flags & (CELL_ELEMENT | CELL_COUNTER):
         return True
@@ -123,6 +128,8 @@ cdef int encode_state(
         previous = <uint64_t>row.liveness_us
         if row.liveness_ttl_s != 0:
             flags |= LIVENESS_TTL
+        if row.digest != 0:
+            flags |= DIGEST
     if row.deletion.timestamp_us != INT64_MIN:
         flags |= DELETION
     for i in range(row.n_cells):
@@ -148,6 +155,8 @@ cdef int encode_state(
         if flags & LIVENESS_TTL:
             put_uvint(out, <uint64_t>row.liveness_ttl_s)
             put_uvint(out, zigzag(row.liveness_expiry_s))
+        if flags & DIGEST:
+            put_i64(out, <int64_t>row.digest)
     if flags & DELETION:
         put_i64(out, row.deletion.timestamp_us)
         put_uvint(out, zigzag(row.deletion.local_time_s))
@@ -204,6 +213,7 @@ cdef int put_column_entries(
     cdef const Cell *cell
     cdef uint8_t cell_flags
     cdef bint with_value
+    cdef uint64_t digest
     cdef uint16_t column = row.cells[i].column
     cdef int32_t cid = relation.cid_of_column[column]
     while i < row.n_cells and row.cells[i].column == column:
@@ -215,8 +225,12 @@ cdef int put_column_entries(
             cell.flags & CELL_COUNTER or cell_is_live(cell, now_s)
         )
         cell_flags = cell.flags & STORED_FLAGS
+        if with_value:
+            cell_flags |= HAS_VALUE
+        elif has_digest(cell, now_s):
+            cell_flags |= HAS_DIGEST
         put_uvint(out, <uint64_t>cid)
-        put_u8(out, cell_flags | (<uint8_t>HAS_VALUE if with_value else <uint8_t>0))
+        put_u8(out, cell_flags)
         put_uvint(out, zigzag(<int64_t>(<uint64_t>cell.writetime_us - previous[0])))
         previous[0] = <uint64_t>cell.writetime_us
         if cell_flags & (CELL_TOMBSTONE | CELL_EXPIRING | CELL_COMPLEX_DELETION):
@@ -229,7 +243,27 @@ cdef int put_column_entries(
         if with_value:
             put_uvint(out, <uint64_t>cell.value_length)
             put_bytes(out, cell.value, cell.value_length)
+        if cell_flags & HAS_DIGEST:
+            digest = stored_digest(cell)
+            put_bytes(out, <const uint8_t *>&digest, 8)
     return i
+
+
+cdef inline bint has_digest(const Cell *cell, int64_t now_s) noexcept nogil:
+    """Whether a live cell's value, which stands in its column, is known here or was digested."""
+    return (
+        (cell.value_length >= 0 or cell.value_length == DIGEST_ONLY)
+        and not cell.flags & (CELL_ELEMENT | CELL_COUNTER)
+        and cell_is_live(cell, now_s)
+    )
+
+
+cdef uint64_t stored_digest(const Cell *cell) noexcept nogil:
+    cdef uint64_t digest
+    if cell.value_length == DIGEST_ONLY:
+        memcpy(&digest, cell.value, 8)
+        return digest
+    return digest_value(cell.value, cell.value_length)
 
 
 cdef int damaged(Relation relation, const char *what) except -1 nogil:
@@ -246,7 +280,7 @@ cdef int decode_state(
 ) except -1 nogil:
     """Fill liveness, deletion, cells and a stored clustering of `out`, which point into `state`.
 
-    A cell whose value stands only in its column has the value NULL. In a `dead` row there is no
+    A cell whose value stands only in its column has NO_VALUE or DIGEST_ONLY. In a `dead` row there is no
     such column and no value matters. SchemaMismatch when the bytes are no state.
     """
     cdef Cursor c
@@ -264,6 +298,7 @@ cdef int decode_state(
     out.liveness_expiry_s = INT64_MAX
     out.deletion.timestamp_us = INT64_MIN
     out.deletion.local_time_s = INT64_MAX
+    out.digest = 0
     out.n_cells = 0
     out.cells = NULL
     out.offset = 0
@@ -282,6 +317,10 @@ cdef int decode_state(
             if read_uvint(&c, &value) < 0:
                 return damaged(relation, "liveness expiry")
             out.liveness_expiry_s = unzigzag(value)
+        if flags & DIGEST:
+            if read_bytes(&c, 8, &bytes) < 0:
+                return damaged(relation, "digest")
+            out.digest = be64(bytes)
     if flags & DELETION:
         if read_bytes(&c, 8, &bytes) < 0:
             return damaged(relation, "deletion")
@@ -315,7 +354,7 @@ cdef int decode_state(
         cell.path = NULL
         cell.path_length = 0
         cell.column = <uint16_t>relation.column_of_cid[i]
-        cell.flags = CELL_IN_MIRROR | (CELL_EXPIRING if cell.ttl_s else 0)
+        cell.flags = CELL_IN_MIRROR | CELL_OF_INSERT | (CELL_EXPIRING if cell.ttl_s else 0)
         cell.unused = 0
         n += 1
     while n_entries > 0:
@@ -361,6 +400,11 @@ cdef int decode_state(
                 return damaged(relation, "value of a cell")
             cell.value = slice.data
             cell.value_length = slice.length
+        if cell_flags & HAS_DIGEST:
+            if read_bytes(&c, 8, &bytes) < 0:
+                return damaged(relation, "digest of a cell")
+            cell.value = bytes
+            cell.value_length = DIGEST_ONLY
         if cid < relation.n_cids and relation.column_of_cid[cid] >= 0:
             cell.column = <uint16_t>relation.column_of_cid[cid]
             n += 1
@@ -374,6 +418,29 @@ cdef int decode_state(
     out.n_cells = n
     sort_cells(out.cells, n)
     return 0
+
+
+cdef bint knows_write(const uint8_t *state, int32_t length, const Row *incoming) noexcept nogil:
+    """Whether `incoming`, as decoded, is the very write that set the stored liveness.
+
+    It was merged then, so it says nothing new. Looks at the head of the state only.
+    """
+    cdef Cursor c
+    cdef uint64_t value
+    cdef uint8_t flags
+    if incoming.digest == 0 or incoming.mutations != 1 or length < 17:
+        return False
+    flags = state[0]
+    if flags & (LIVENESS | DIGEST) != LIVENESS | DIGEST:
+        return False
+    if <int64_t>be64(state + 1) != incoming.liveness_us:
+        return False
+    c.base = state
+    c.position = 9
+    c.limit = length
+    if flags & LIVENESS_TTL and (read_uvint(&c, &value) < 0 or read_uvint(&c, &value) < 0):
+        return False
+    return c.limit - c.position >= 8 and be64(c.base + c.position) == incoming.digest
 
 
 cdef int64_t purge_time(const Row *row, int64_t gc_grace_seconds) noexcept nogil:

@@ -2,7 +2,7 @@
 """One relation's share of a batch: merged with what the mirror holds, and what is to be written.
 
 The applier asks the questions (SQL) and hands in the answers; this module decides. The steps, in
-order: `buckets`, `set_watermarks`, `load_partitions`, `load_scan`, `load_rows`, `load_dead`,
+order: `buckets`, `set_watermarks`, `load_rows`, `load_partitions`, `load_scan`, `load_dead`,
 `decide`, for ties `load_values` and `decide` again, then the parameters of the writes. Questions and
 answers are PostgreSQL's binary arrays; numbers count the items of a question from 1.
 """
@@ -23,6 +23,7 @@ from parsers._buffer cimport (
     put_i64,
     put_u8,
 )
+from parsers._catalog cimport Catalog, TableCode
 from parsers._crc32 cimport crc32_update
 from parsers._cursor cimport Slice, be32
 from parsers._emit cimport (
@@ -65,7 +66,7 @@ from parsers._reconcile cimport (
     shadow_row,
 )
 from parsers._relation cimport FROM_COLUMN, Relation
-from parsers._state cimport decode_state, encode_state, purge_time
+from parsers._state cimport decode_state, encode_state, knows_write, purge_time
 from parsers._values cimport value_from_pg
 
 from cdc_tail.errors import SchemaMismatch
@@ -97,6 +98,7 @@ cdef struct Item:
     int32_t undecided       # cells whose winner only a value in the mirror can tell
     uint8_t exists
     uint8_t known_dead
+    uint8_t known           # the mirror has merged this very write already
     uint8_t outcome
     uint8_t bucket
 
@@ -172,6 +174,7 @@ cdef class RelationWork:
 
     cdef readonly Relation relation
     cdef Batch batch
+    cdef uint32_t relation_code         # Row.relation of its rows, in the batch's catalog
     cdef Arena arena
     cdef Scratch scratch
     cdef Item *items
@@ -192,10 +195,13 @@ cdef class RelationWork:
 
     def __cinit__(self, Batch batch not None, Relation relation not None):
         cdef int32_t i, at
-        cdef uint32_t code = 2 * relation.code.index + relation.static
         cdef Partition *partition
+        cdef const TableCode *code = (<Catalog>batch.catalog).find(relation.code.id)
+        if code == NULL:
+            raise ValueError(f"{relation.table.table} is not in the batch's catalog")
         self.batch = batch
         self.relation = relation
+        self.relation_code = 2 * code.index + relation.static
         self.pins = []
         arena_init(&self.arena)
         scratch_init(&self.scratch, relation)
@@ -206,11 +212,11 @@ cdef class RelationWork:
             self.row_watermarks[i] = INT64_MIN
             self.partition_watermarks[i] = INT64_MIN
         for i in range(batch.n_rows):
-            if batch.rows[i].relation == code:
+            if batch.rows[i].relation == self.relation_code:
                 self._add(batch.rows[i])
         for i in range(batch.n_partitions):
             partition = batch.partitions[i]
-            if partition.table != relation.code.index:
+            if partition.table != code.index:
                 continue
             if relation.static and partition.deletion.timestamp_us == INT64_MIN:
                 continue        # range tombstones do not reach the static row
@@ -331,6 +337,8 @@ cdef class RelationWork:
         cdef Buffer out
         for i in range(self.n_items):
             row = self.items[i].incoming
+            if self.items[i].known:
+                continue
             if oldest_timestamp(row) <= self.partition_watermarks[self.items[i].bucket]:
                 self._add_partition(row.partition_key, row.partition_key_length)
         buffer_init(&out)
@@ -428,7 +436,7 @@ cdef class RelationWork:
                 empty_row(row, row)
                 row.partition_key = self.partitions[at].fresh.key
                 row.partition_key_length = self.partitions[at].fresh.key_length
-                row.relation = 2 * self.relation.code.index + self.relation.static
+                row.relation = self.relation_code
                 probe = row[0]
                 decode_state(
                     self.relation, &self.arena, state.data, state.length, False, &probe
@@ -472,10 +480,7 @@ cdef class RelationWork:
     def row_keys(self):
         """Array of key records of all rows of the batch; None for none."""
         cdef int32_t i
-        self.asked = None
-        if not self.n_items:
-            return None
-        self.asked = [i for i in range(self.n_items) if not self.items[i].exists]
+        self.asked = list(range(self.n_items))
         return self._keys_of(self.asked)
 
     cdef _keys_of(self, list indexes):
@@ -515,6 +520,13 @@ cdef class RelationWork:
                 )
             item.exists = True
             item.stored = state
+            item.known = knows_write(state.data, state.length, item.incoming) and (
+                self._find_partition(
+                    item.incoming.partition_key, item.incoming.partition_key_length
+                ) < 0
+            )
+            if item.known:
+                continue
             item.state = item.incoming[0]
             decode_state(
                 self.relation, &self.arena, state.data, state.length, False, &item.state
@@ -532,7 +544,8 @@ cdef class RelationWork:
         cdef Row *row
         self.asked = [
             i for i in range(self.n_items)
-            if oldest_timestamp(self.items[i].incoming)
+            if not self.items[i].known
+            and oldest_timestamp(self.items[i].incoming)
             <= self.row_watermarks[self.items[i].bucket]
         ]
         if not self.asked:
@@ -592,9 +605,10 @@ cdef class RelationWork:
             for i in range(5):
                 self.counts[i] = 0
             for i in range(self.n_items):
-                self._merge(&self.items[i])
-                waiting += self.items[i].undecided > 0
-                self._judge(&self.items[i])
+                if not self.items[i].known:
+                    self._merge(&self.items[i])
+                    waiting += self.items[i].undecided > 0
+                    self._judge(&self.items[i])
                 self.counts[self.items[i].outcome] += 1
         return waiting
 
@@ -724,7 +738,7 @@ cdef class RelationWork:
             for j in range(item.state.n_cells):
                 cell = &item.state.cells[j]
                 if (
-                    cell.value == NULL
+                    cell.value_length < 0
                     and is_live_cell(cell)
                     and cell.column < self.relation.code.n_columns
                 ):
@@ -756,7 +770,11 @@ cdef class RelationWork:
                     next_checked(&reader, &field)
                     for j in range(item.state.n_cells):
                         cell = &item.state.cells[j]
-                        if cell.column != column or cell.value != NULL or not is_live_cell(cell):
+                        if (
+                            cell.column != column
+                            or cell.value_length >= 0
+                            or not is_live_cell(cell)
+                        ):
                             continue
                         cell.value = &NO_BYTES
                         cell.value_length = 0

@@ -171,6 +171,9 @@ class PostgresSink:
 
     def _apply_relation(self, target: Target, work: RelationWork, now_s: int) -> Applied:
         mirror_id = target.mirror.mirror_id
+        keys = work.row_keys()
+        if keys is not None:
+            work.load_rows(*self._arrays(target.read_states, [_Binary(keys)]))
         partitions = work.partition_keys()
         if partitions is not None:
             work.load_partitions(*self._arrays(_READ_PARTITIONS, [_Binary(partitions), mirror_id]))
@@ -180,9 +183,6 @@ class PostgresSink:
                     target.scan_partitions, [_Binary(scan)]
                 )
                 work.load_scan(numbers, states, clusterings)
-        keys = work.row_keys()
-        if keys is not None:
-            work.load_rows(*self._arrays(target.read_states, [_Binary(keys)]))
         dead = work.dead_keys()
         if dead is not None:
             work.load_dead(*self._arrays(_READ_DEAD, [*map(_Binary, dead), mirror_id]))
