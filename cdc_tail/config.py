@@ -12,7 +12,7 @@ import socket
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import psycopg.conninfo
 from pydantic import (
@@ -216,6 +216,24 @@ class MirrorSettings(_Section):
     exclude: tuple[str, ...] = Field(
         default=(), description="keyspace.table or keyspace.*, left out."
     )
+    columns: tuple[Annotated[str, Field(pattern=r"^.+\..+\..+=.+$")], ...] = Field(
+        default=(),
+        description="keyspace.table.column=type: another PostgreSQL type than the usual one, or"
+        " omit to leave the column out.",
+    )
+
+    ddl: Literal["create", "verify"] = Field(
+        default="create",
+        description="create: make and evolve the mirror's tables; verify: only check them, and name"
+        " what is missing.",
+    )
+
+    def wants(self, keyspace: str, table: str) -> bool:
+        """Whether a table is to be mirrored, as far as these settings go."""
+        names = {f"{keyspace}.{table}", f"{keyspace}.*"}
+        return (not self.include or not names.isdisjoint(self.include)) and names.isdisjoint(
+            self.exclude
+        )
 
 
 class Settings(_Section):
@@ -348,7 +366,7 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, tuple[str, Any]]:
         # A variable that is set to nothing is a variable that is not set: compose files do that.
         value = environ.get(name, "").strip()
         if value:
-            is_list = fields[key].annotation == tuple[str, ...]
+            is_list = get_origin(fields[key].annotation) is tuple
             found[key] = (name, value.split(",") if is_list else value)
     for name in environ:
         if not name.startswith(ENV_PREFIX) or name.startswith(NOT_SETTINGS):

@@ -157,6 +157,8 @@ class Segments:
         for segment in self:
             if segment.ended or segment.dormant:
                 segment.close()
+            elif segment.reader is not None:
+                segment.reader.release_sections()
             if segment.ended:
                 del self._segments[segment.segment_id]
                 if segment.gone:
@@ -202,6 +204,14 @@ class Segments:
         """Final segments that are not applied to their end: how many, and their bytes left."""
         waiting = [one for one in self if one.file.is_final and not one.gone]
         return len(waiting), sum(max(0, one.file.size_bytes - one.committed) for one in waiting)
+
+    def oldest_waiting_since(self) -> float | None:
+        """When the oldest segment that is final but not read to its end was last written.
+
+        Epoch seconds; None if there is none. Its mutations are at least as old.
+        """
+        times = [one.file.modified_at for one in self if one.file.is_final and not one.ended]
+        return min(times, default=None)
 
     def close(self) -> None:
         """Unmap everything."""

@@ -38,6 +38,7 @@ class SegmentFile:
     path: Path
     size_bytes: int
     links: int
+    modified_at: float  # epoch seconds
     index: CdcIndex | None
 
     @property
@@ -107,6 +108,7 @@ def _segment_file(
         path=path,
         size_bytes=stat.st_size,
         links=stat.st_nlink,
+        modified_at=stat.st_mtime,
         index=known.get(segment_id) or read_index(index_path(path)),
     )
 

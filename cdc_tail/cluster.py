@@ -1,0 +1,72 @@
+"""The node beside us, asked over CQL: its schema and its limits. The log needs no connection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from cassandra import DriverException, InvalidRequest
+from cassandra.auth import PlainTextAuthProvider
+from cassandra.cluster import (
+    EXEC_PROFILE_DEFAULT,
+    Cluster,
+    ExecutionProfile,
+    NoHostAvailable,
+    Session,
+)
+from cassandra.policies import WhiteListRoundRobinPolicy
+from cassandra.query import ValueSequence
+
+from cdc_tail.config import CassandraSettings
+from cdc_tail.errors import SourceUnavailable
+
+# What the node calls cdc_total_space, in MiB, by version: 4.0, then 4.1 and later.
+_SPACE_SETTINGS = ("cdc_total_space_in_mb", "cdc_total_space")
+
+
+@contextmanager
+def connect(settings: CassandraSettings) -> Iterator[Session]:
+    """A session of the driver with this node alone, closed at the end of the `with` block.
+
+    Raises SourceUnavailable where the node does not answer.
+    """
+    login = None
+    if settings.user is not None:
+        password = settings.password.get_secret_value() if settings.password else ""
+        login = PlainTextAuthProvider(settings.user, password)
+    profile = ExecutionProfile(load_balancing_policy=WhiteListRoundRobinPolicy([settings.host]))
+    cluster = Cluster(
+        [settings.host],
+        port=settings.port,
+        auth_provider=login,
+        execution_profiles={EXEC_PROFILE_DEFAULT: profile},
+        schema_metadata_enabled=False,
+        token_metadata_enabled=False,
+    )
+    try:
+        yield cluster.connect()
+    except (DriverException, NoHostAvailable, OSError) as error:
+        raise SourceUnavailable(
+            f"Cassandra does not answer at {settings.host}:{settings.port}: {error}"
+        ) from error
+    finally:
+        cluster.shutdown()
+
+
+def cdc_total_space_bytes(session: Session) -> int | None:
+    """The node's cdc_total_space, None where it does not tell (before 4.0)."""
+    query = "SELECT name, value FROM system_views.settings WHERE name IN %s"
+    try:
+        rows = list(session.execute(query, (ValueSequence(_SPACE_SETTINGS),)))
+    except InvalidRequest:  # 3.11 has no such table
+        return None
+    for row in rows:
+        if (size := _mebibytes(row.value)) is not None:
+            return size << 20
+    return None
+
+
+def _mebibytes(text: str | None) -> int | None:
+    """ "4096" or "4096MiB"; None for anything else and for 0, which means a share of the disk."""
+    digits = (text or "").removesuffix("MiB")
+    return int(digits) or None if digits.isdecimal() else None

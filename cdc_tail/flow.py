@@ -1,0 +1,179 @@
+"""From segments to commits, for live tailing and replay alike: one batch, one transaction.
+
+It settles what interrupts decoding (DDL, unknown tables) and raises what it can't settle. When to
+read, apply or try again is its callers' business.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Protocol, TypeVar
+
+import structlog
+
+from cdc_tail.errors import SegmentCorrupt, UnknownTable
+from cdc_tail.intake import Intake, Question
+from cdc_tail.mirrors import Mirrors
+from cdc_tail.writer import Work, Writer
+from parsers.decoder import schema_updates, truncations, view_mutation
+from parsers.position import Position
+from sinks.base import Applied
+from sinks.postgres.catalog import Connection
+from sinks.postgres.set_aside import parked_table_ids, read_parked
+
+log = structlog.get_logger()
+
+_PARKED_AT_ONCE: Final = 1000
+_T = TypeVar("_T")
+
+
+class Insist(Protocol):
+    """Calls `act` until the database has done it, or raises."""
+
+    def __call__(self, act: Callable[[], _T]) -> _T: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """One transaction that is in the database."""
+
+    applied: Applied
+    mutations: int
+    size_bytes: int
+    apply_seconds: float
+    positions: list[Position]
+    changes_set_aside: bool
+    skipped_bytes: int
+
+
+class Flow:
+    """Moves mutations of one node from its segments into the database.
+
+    `learn` is asked for the definition of an unknown table; it changes the schema log and says
+    whether it did. `insist` does what needs the database, however often that must be tried;
+    `on_commit` is told of every transaction.
+    """
+
+    def __init__(
+        self,
+        intake: Intake,
+        mirrors: Mirrors,
+        writer: Writer,
+        *,
+        learn: Callable[[Question], bool],
+        insist: Insist,
+        on_commit: Callable[[Committed], None],
+    ) -> None:
+        self.intake = intake
+        self.mirrors = mirrors
+        self.writer = writer
+        self._learn = learn
+        self._insist = insist
+        self._on_commit = on_commit
+
+    def read(self) -> None:
+        """Read until the batch is full or the log is at its end, settling what comes between.
+
+        Raises the damage of a segment once everything before it is applied.
+        """
+        while (question := self.intake.read()) is not None:
+            self._settle(question)
+        if self.intake.damage is not None:
+            self.flush()
+            raise self.intake.damage
+
+    def flush(self) -> None:
+        """Apply the open batch with all that belongs to it, if there is anything."""
+        self._flush(Work())
+
+    def adopt_schema(self, position: Position) -> None:
+        """Apply what was decoded with the former schema, and go on with what is known now."""
+        self._flush(Work(schema_changed_at=position))
+        self.retry_parked()
+
+    def retry_parked(self) -> int:
+        """Apply the parked mutations whose table has become known; returns how many were taken."""
+        self.flush()
+        taken = 0
+        node = self.writer.node
+        waiting = self._query(lambda conn: parked_table_ids(conn, node))
+        known = [table_id for table_id in waiting if self.mirrors.knows(table_id)]
+        while known:
+            found = self._query(lambda conn: read_parked(conn, node, known, _PARKED_AT_ONCE))
+            self.flush()
+            done = [one.position for one in found if self.intake.add(one)]
+            if not done:
+                break
+            self._flush(Work(unparked=done))
+            taken += len(done)
+        if taken:
+            log.info("parked mutations applied", mutations=taken)
+        return taken
+
+    def _query(self, ask: Callable[[Connection], _T]) -> _T:
+        return self._insist(lambda: self.writer.query(ask))
+
+    def _flush(self, work: Work) -> None:
+        intake = self.intake
+        segments = intake.segments.to_commit()
+        work.segments = [one.progress() for one in segments]
+        work.letters = intake.all_letters()
+        work.parked = intake.parked
+        if not work and not intake.has_work:
+            return
+        intake.check_intact()
+        work.forgotten = intake.segments.take_forgotten()
+        batch = intake.batch
+        began = time.monotonic()
+        applied = self._insist(lambda: self.writer.apply(batch, work))
+        committed = Committed(
+            applied,
+            batch.mutations,
+            batch.bytes,
+            time.monotonic() - began,
+            [Position(one.segment_id, one.offset) for one in segments],
+            bool(work.letters or work.parked or work.unparked),
+            intake.skipped_bytes,
+        )
+        intake.start_batch(self.mirrors.catalog)
+        intake.segments.committed(segments)
+        self._on_commit(committed)
+
+    def _settle(self, question: Question) -> None:
+        if question.outcome.kind == "diverted":
+            self._change_schema(question)
+            return
+        # Parked first, so that the commit of what was learned can't pass it over.
+        self.intake.set_aside(question)
+        if self._learn(question):
+            self.adopt_schema(question.position)
+
+    def _change_schema(self, question: Question) -> None:
+        """A mutation of `system_schema` or `system.local`."""
+        try:
+            views = view_mutation(question.outcome.raw, self.mirrors.catalog, question.log_version)
+        except (SegmentCorrupt, UnknownTable) as error:
+            self.intake.reject(question, error.message)
+            return
+        for table_id, truncated_at_ms in truncations(views).items():
+            if self.mirrors.is_mirrored(table_id):
+                table = self.mirrors.log.schema.by_id(table_id)
+                self.intake.reject(
+                    question,
+                    f"TRUNCATE of {table} is not applied to the mirror",
+                    f"truncated at {truncated_at_ms} ms since 1970",
+                )
+        updates = schema_updates(views)
+        if not updates:
+            return
+        try:
+            changed = self.mirrors.log.apply(*updates)
+        except ValueError as error:
+            self.intake.reject(question, f"the schema change can't be read: {error}")
+            return
+        if changed:
+            names = sorted(f"{keyspace}.{table}" for keyspace, table in changed)
+            log.info("schema changed", tables=names, position=str(question.position))
+            self.adopt_schema(question.position)

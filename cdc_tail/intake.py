@@ -1,0 +1,242 @@
+"""Reads segments into the open batch until it is full or something must be settled first.
+
+What can't be decoded it sets aside with position and reason. It knows no database.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from cdc_tail.errors import SegmentError
+from cdc_tail.segments import Segment, Segments
+from parsers._batch import Decoder
+from parsers.decoder import Batch, Catalog, Outcome, SegmentDecoder
+from parsers.position import Position
+from parsers.segment import (
+    ReadResult,
+    SegmentReader,
+    corrupt_error,
+    damaged_bytes,
+    skip_damage,
+)
+from sinks.postgres.set_aside import DeadLetter, Parked
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A mutation that must be settled before reading goes on: DDL, or one of an unknown table."""
+
+    outcome: Outcome
+    position: Position
+    log_version: int
+
+    @property
+    def table_id(self) -> UUID | None:
+        """The table that the mutation is of, as far as that is known."""
+        table = self.outcome.table
+        return table.id if table is not None else self.outcome.table_id
+
+
+class Intake:
+    """The open batch and what is set aside with it; `segments` says what to read."""
+
+    def __init__(
+        self,
+        segments: Segments,
+        catalog: Catalog,
+        *,
+        max_events: int,
+        max_bytes: int,
+        skip_corrupt: bool = False,
+    ) -> None:
+        self.segments = segments
+        self.batch = Batch(catalog)
+        self.letters: list[DeadLetter] = []
+        self.parked: list[Parked] = []
+        self.is_full = False
+        self.caught_up = False
+        self.damage: SegmentError | None = None
+        self.skipped_bytes = 0
+        self._max_events = max_events
+        self._max_bytes = max_bytes
+        self._skip_corrupt = skip_corrupt
+        self._decoders: dict[SegmentReader, SegmentDecoder] = {}
+
+    @property
+    def has_work(self) -> bool:
+        """Whether there is anything to apply."""
+        return self.batch.mutations > 0 or bool(self.letters or self.parked)
+
+    def read(self) -> Question | None:
+        """Read on. Returns what must be settled first, or None: then see the fields.
+
+        `is_full`: apply the batch. `caught_up`: there is nothing more for now. `damage`: apply the
+        batch, then raise it; nothing behind the damage was read.
+        """
+        self.caught_up = False
+        for segment in self.segments.readable():
+            question = self._read_segment(segment)
+            if self._kept_bytes() >= self._max_bytes:
+                self.is_full = self.has_work
+                self._release()
+            if question is not None or self.is_full or self.damage is not None:
+                return question
+        self.caught_up = True
+        self._release()
+        return None
+
+    def _kept_bytes(self) -> int:
+        """Memory of decoded sections, which compressed segments need until the batch is applied."""
+        return sum(one.reader.kept_bytes for one in self.segments if one.reader is not None)
+
+    def _release(self) -> None:
+        """Free what no batch refers to: what was read since the last one was of other tables."""
+        if not self.has_work:
+            for segment in self.segments:
+                if segment.reader is not None:
+                    segment.reader.release_sections()
+
+    def add(self, mutation: Parked) -> bool:
+        """Take a mutation that was kept into the batch; False if its table is still not known."""
+        refused = Decoder(mutation.log_version).add(
+            mutation.raw,
+            self.batch,
+            segment_id=mutation.position.segment_id,
+            offset=mutation.position.offset,
+        )
+        if refused is None:
+            return True
+        what, raw, detail = refused
+        if what != "malformed":
+            return False
+        table, reason = detail
+        self.letters.append(DeadLetter(mutation.position, reason, raw, mutation.log_version, table))
+        return True
+
+    def set_aside(self, question: Question) -> None:
+        """Nobody knows the table (or column): keep the mutation until somebody does."""
+        assert question.table_id is not None
+        self.parked.append(
+            Parked(question.position, question.table_id, question.outcome.raw, question.log_version)
+        )
+
+    def reject(self, question: Question, reason: str, detail: str | None = None) -> None:
+        """The mutation can't be applied: it becomes a dead letter."""
+        outcome = question.outcome
+        self.letters.append(
+            DeadLetter(
+                question.position,
+                reason,
+                outcome.raw,
+                question.log_version,
+                outcome.table,
+                detail=detail,
+            )
+        )
+
+    def all_letters(self) -> list[DeadLetter]:
+        """What was set aside, and the rows that the batch refused."""
+        letters = list(self.letters)
+        seen: dict[Position, int] = {one.position: 1 for one in letters}
+        for one in self.batch.rejections:
+            ordinal = seen.get(one.position, 0)
+            seen[one.position] = ordinal + 1
+            letters.append(
+                DeadLetter(
+                    one.position,
+                    one.reason,
+                    one.raw,
+                    one.log_version,
+                    one.table,
+                    one.partition_key,
+                    f"column {one.column}",
+                    ordinal,
+                )
+            )
+        return letters
+
+    def check_intact(self) -> None:
+        """Raise SegmentCorrupt if a file was cut under the batch after its entries were checked."""
+        for segment in self.segments:
+            if segment.reader is not None:
+                segment.reader.check_intact()
+
+    def start_batch(self, catalog: Catalog) -> None:
+        """The batch was applied: begin the next one."""
+        if catalog is self.batch.catalog:
+            self.batch.clear()
+        else:
+            self.batch = Batch(catalog)
+        self.letters = []
+        self.parked = []
+        self.skipped_bytes = 0
+        self.is_full = False
+        self._decoders.clear()
+
+    def _read_segment(self, segment: Segment) -> Question | None:
+        reader = segment.reader
+        assert reader is not None  # as `readable` gives it
+        if reader.header is None:
+            self._read_headless(segment, reader)
+            return None
+        while True:
+            before = (self.batch.mutations, self.batch.skipped)
+            outcome = self._decoder(reader).fill(
+                self.batch, max_events=self._max_events, max_bytes=self._max_bytes
+            )
+            segment.offset = reader.position
+            if self.batch.mutations > before[0]:
+                segment.holds_changes = True
+            if (self.batch.mutations, self.batch.skipped) != before or outcome.raw:
+                self.segments.leave_behind(segment)
+            match outcome.kind:
+                case "incomplete" | "end" | "full":
+                    segment.ended = outcome.kind == "end"
+                    self.is_full = outcome.kind == "full"
+                    return None
+                case "corrupt":
+                    if not self._pass_damage(segment, reader):
+                        return None
+                case "malformed":
+                    segment.holds_changes = True
+                    self.reject(self._question(outcome, reader), outcome.reason)
+                case kind:
+                    segment.holds_changes |= kind != "diverted"
+                    return self._question(outcome, reader)
+
+    def _read_headless(self, segment: Segment, reader: SegmentReader) -> None:
+        """A segment whose header is not written yet, or never will be."""
+        if segment.file.is_final:
+            if reader.read()[0] == ReadResult.END:
+                segment.ended = True
+            else:
+                self.damage = corrupt_error(reader)
+        segment.close()
+
+    def _decoder(self, reader: SegmentReader) -> SegmentDecoder:
+        if reader not in self._decoders:
+            self._decoders[reader] = SegmentDecoder(reader)
+        return self._decoders[reader]
+
+    def _question(self, outcome: Outcome, reader: SegmentReader) -> Question:
+        return Question(outcome, Position(reader.segment_id, reader.position), reader.version)
+
+    def _pass_damage(self, segment: Segment, reader: SegmentReader) -> bool:
+        """Set the damaged bytes aside and step over them, if that is wanted and possible."""
+        error = corrupt_error(reader)
+        if self._skip_corrupt:
+            position = Position(reader.segment_id, reader.error_offset)
+            raw = damaged_bytes(reader)
+            if skip_damage(reader):  # may move error_end
+                size = reader.error_end - reader.error_offset
+                detail = f"{size} bytes were passed over"
+                self.letters.append(
+                    DeadLetter(position, error.message, raw, reader.version, detail=detail)
+                )
+                segment.holds_changes = True
+                segment.offset = reader.position
+                self.skipped_bytes += size
+                return True
+        self.damage = error
+        return False

@@ -1,0 +1,261 @@
+"""The one loop: watch, read, decode, batch, apply, checkpoint, discard.
+
+It decides retry, stop or skip, and tells status and metrics; the work itself is done elsewhere.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import time
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+import structlog
+
+from cdc_tail.batch import BatchClock
+from cdc_tail.config import Settings
+from cdc_tail.discard import Discarder
+from cdc_tail.errors import (
+    CdcTailError,
+    CheckpointMoved,
+    SinkError,
+    SourceUnavailable,
+)
+from cdc_tail.flow import Committed, Flow
+from cdc_tail.intake import Intake, Question
+from cdc_tail.log import error_fields
+from cdc_tail.mirrors import Mirrors
+from cdc_tail.report import Reporter
+from cdc_tail.schema_guide import SchemaGuide
+from cdc_tail.segments import Segments
+from cdc_tail.watch import Hints, Pace, SegmentFile, list_segments
+from cdc_tail.writer import Writer
+from parsers.position import Position
+from parsers.schema_log import SchemaLog
+from parsers.segment import SegmentReader
+
+log = structlog.get_logger()
+
+LISTING_SECONDS: Final = 1.0
+BACK_OFF_SECONDS: Final = (0.2, 0.5, 1.0, 2.0, 5.0)
+
+_T = TypeVar("_T")
+
+
+class Stopped(Exception):
+    """The process was asked to stop while it waited for PostgreSQL."""
+
+
+class Pipeline:
+    """Tails one node until `stop` is called; every exception ends it and is shown by status."""
+
+    def __init__(self, settings: Settings, reporter: Reporter) -> None:
+        self._settings = settings
+        self._report = reporter
+        self._stopping = False
+        self._hints = Hints(settings.cassandra.cdc_raw)
+        self._pace = Pace(settings.watch.poll_min_ms / 1000, settings.watch.poll_max_ms / 1000)
+        self._clock = BatchClock(settings.batch)
+        self._discarder = Discarder(keep=settings.watch.keep_segments)
+        schema = SchemaLog()
+        self._mirrors = Mirrors(schema, settings.mirror, settings.node)
+        self._writer = Writer(settings.postgres_conninfo(), settings.node, self._mirrors)
+        self._guide = SchemaGuide(schema, settings.cassandra)
+        self._listed_at = 0.0
+        self._segments: Segments | None = None
+
+    def stop(self) -> None:
+        """Ask for the end, from any thread or a signal handler: the open batch is applied first."""
+        self._stopping = True
+        self._hints.wake()
+
+    def run(self) -> None:
+        """Tail until stopped. Raises what it can't settle; nothing that was read is lost."""
+        try:
+            self._run()
+        except Stopped:
+            log.warning("stopped while waiting; the position is kept")
+        except CdcTailError as error:
+            self._report.failed(error)
+            raise
+        finally:
+            self._close()
+        self._report.state("stopped")
+
+    def _run(self) -> None:
+        # Fails at once where cdc_raw is not what it should be, before anybody waits for a lease.
+        list_segments(self._settings.cassandra.cdc_raw)
+        flow = self._start()
+        with self._hints:
+            while not self._stopping:
+                self._turn(flow)
+            self._report.state("stopping")
+            self._flush(flow)
+
+    def _start(self) -> Flow:
+        self._insist(self._writer.connect)
+        self._insist(self._writer.install)
+        self._acquire_lease()
+        self._insist(lambda: self._guide.seed(self._writer))
+        self._insist(self._writer.update_mirrors)
+        segments = Segments(self._insist(self._writer.read_segments), self._open_reader)
+        batch = self._settings.batch
+        intake = Intake(
+            segments,
+            self._mirrors.catalog,
+            max_events=batch.max_rows,
+            max_bytes=batch.max_bytes,
+            skip_corrupt=self._settings.watch.skip_corrupt,
+        )
+        flow = Flow(
+            intake,
+            self._mirrors,
+            self._writer,
+            learn=self._learn,
+            insist=self._insist,
+            on_commit=self._committed,
+        )
+        self._segments = segments
+        flow.retry_parked()
+        self._report.set_aside(self._insist(self._writer.count_set_aside))
+        self._report.started(self._mirrors.names, self._writer)
+        return flow
+
+    def _acquire_lease(self) -> None:
+        lease = self._settings.lease
+        holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
+        give_up_at = time.monotonic() + lease.wait_seconds
+        told = False
+        while True:
+            try:
+                self._insist(lambda: self._writer.acquire_lease(holder, lease.ttl_seconds))
+                return
+            except CheckpointMoved as error:
+                if time.monotonic() >= give_up_at:
+                    raise
+                if not told:
+                    self._report.state("waiting_for_lease")
+                    log.warning("waiting for the lease", **error_fields(error))
+                    told = True
+                self._sleep(0.5)
+
+    def _turn(self, flow: Flow) -> None:
+        """Look at the folder when it is time to, read what is there, apply what is due."""
+        intake = flow.intake
+        now = time.monotonic()
+        if now - self._listed_at >= LISTING_SECONDS:
+            self._list(intake.segments)
+        read_before = intake.batch.mutations + intake.batch.skipped
+        flow.read()
+        if intake.has_work:
+            self._clock.note_mutation(time.monotonic())
+        if intake.batch.mutations + intake.batch.skipped != read_before:
+            self._pace.moved()
+        now = time.monotonic()
+        caught_up = intake.caught_up
+        if self._clock.should_close(now, full=intake.is_full, caught_up=caught_up):
+            self._flush(flow)
+        elif not intake.has_work and intake.segments.to_commit():
+            self._flush(flow)  # segments that ended without changes of ours: they may go
+        self._report.progress(intake.segments, self._clock.opened_at, caught_up=caught_up)
+        self._insist(self._writer.renew_lease_if_due)
+        if not self._guide.has_asked_node and self._guide.ask_node():
+            flow.adopt_schema(Position(0, 0))
+        if caught_up:
+            self._rest()
+
+    def _rest(self) -> None:
+        pause = self._pace.pause_seconds()
+        linger = self._clock.seconds_left(time.monotonic())
+        if self._hints.wait(pause if linger is None else min(pause, linger)):
+            self._listed_at = 0.0
+
+    def _flush(self, flow: Flow) -> None:
+        flow.flush()
+        self._discard(flow.intake.segments)
+
+    def _committed(self, committed: Committed) -> None:
+        waited = time.monotonic() - (self._clock.opened_at or time.monotonic())
+        self._clock.reset()
+        self._report.committed(committed, waited, self._writer)
+        if committed.changes_set_aside:
+            self._report.set_aside(self._insist(self._writer.count_set_aside))
+
+    def _list(self, segments: Segments) -> None:
+        listing = list_segments(self._settings.cassandra.cdc_raw, segments.completed_indexes())
+        self._listed_at = time.monotonic()
+        segments.update(listing)
+        for lost in segments.take_lost():
+            self._report.lost_segment(lost)
+            if self._settings.watch.on_lost_segment == "stop":
+                raise lost
+            log.error("segment lost, going on", **error_fields(lost))
+        self._report.listed(listing, segments, self._guide.cdc_total_space_bytes)
+        self._discard(segments)
+
+    def _discard(self, segments: Segments) -> None:
+        """Delete the files of segments that are committed to their end."""
+        if self._settings.watch.keep_segments:
+            return
+        for file in segments.discardable():
+            if self._discarder.discard(file.path):
+                segments.discarded(file.segment_id)
+                self._report.discarded(self._discarder.discarded)
+                log.debug("segment discarded", segment=file.path.name)
+
+    def _open_reader(self, file: SegmentFile) -> SegmentReader:
+        return SegmentReader(file.path, mode=self._settings.watch.read)
+
+    def _learn(self, question: Question) -> bool:
+        """Ask history, then the node, what an unknown table or column is."""
+        try:
+            return self._insist(lambda: self._guide.learn(question, self._writer))
+        except SourceUnavailable as error:
+            self._report.error(error)
+            log.warning("mutation parked, the node can't be asked", **error_fields(error))
+            return False
+
+    def _insist(self, act: Callable[[], _T]) -> _T:
+        """Do `act`, reconnecting and waiting while PostgreSQL is away; Stopped if asked to stop."""
+        tries = 0
+        while True:
+            try:
+                if not self._writer.is_connected:
+                    self._writer.connect()
+                    self._report.postgres(up=True)
+                return act()
+            except SinkError as error:
+                if not error.retryable:
+                    raise
+                self._report.error(error)
+                self._report.postgres(up=False)
+                pause = BACK_OFF_SECONDS[min(tries, len(BACK_OFF_SECONDS) - 1)]
+                if tries == 0:
+                    log.warning("waiting for PostgreSQL", **error_fields(error))
+                tries += 1
+                self._sleep(pause)
+
+    def _sleep(self, seconds: float) -> None:
+        """Wait, with an eye on the folder; Stopped if asked to stop meanwhile."""
+        deadline = time.monotonic() + seconds
+        while not self._stopping and (left := deadline - time.monotonic()) > 0:
+            self._hints.wait(min(left, LISTING_SECONDS))
+            if self._segments is not None and time.monotonic() - self._listed_at >= LISTING_SECONDS:
+                self._list(self._segments)
+                self._report.progress(
+                    self._segments, self._clock.opened_at, caught_up=False, waiting=True
+                )
+        if self._stopping:
+            raise Stopped
+
+    def _close(self) -> None:
+        """Give the lease back where possible, so that the next process need not wait for it."""
+        try:
+            self._writer.release_lease()
+        except SinkError as error:
+            log.warning("the lease was not given back", **error_fields(error))
+        self._writer.close()
+        if self._segments is not None:
+            self._segments.close()

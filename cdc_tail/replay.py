@@ -1,0 +1,196 @@
+"""The same loop over recorded segments: offline, in segment order, once.
+
+It takes no lease and keeps no checkpoint: running it again applies everything again, which changes
+nothing. The schema comes from the segments themselves, a file of CQL, and earlier runs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, TypeVar
+
+import structlog
+
+from cdc_tail.config import Settings
+from cdc_tail.errors import CdcTailError, ConfigError, RowRejected, SegmentCorrupt, UnknownTable
+from cdc_tail.flow import Committed, Flow
+from cdc_tail.intake import Intake
+from cdc_tail.mirrors import Mirrors
+from cdc_tail.recorded import recorded_segments
+from cdc_tail.schema_guide import SchemaGuide
+from cdc_tail.segments import Segments
+from cdc_tail.watch import Listing, SegmentFile
+from cdc_tail.writer import Writer
+from parsers.cql_file import parse_cql
+from parsers.descriptor import CdcIndex
+from parsers.schema_log import SchemaLog
+from parsers.schema_rows import table_updates
+from parsers.segment import SegmentReader
+from sinks.base import Applied
+
+log = structlog.get_logger()
+
+# A definition from a file says nothing of its age: whatever the log says goes before it.
+FILE_WRITTEN_US: Final = 0
+_T = TypeVar("_T")
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a replay came to; everything in it is in the database."""
+
+    segments: int = 0
+    size_bytes: int = 0
+    mutations: int = 0
+    applied: Applied = field(default_factory=Applied)
+    dead_letters: int = 0
+    parked: int = 0
+    skipped_bytes: int = 0
+    unknown_tables: list[str] = field(default_factory=list)
+    tables: tuple[str, ...] = ()
+
+    def shortfall(self) -> CdcTailError | None:
+        """Why not everything is applied, None if it is."""
+        if self.parked:
+            return UnknownTable(
+                f"{self.parked} mutations are parked: nothing tells the tables "
+                + ", ".join(self.unknown_tables),
+                hint="give their definitions with --schema (WITH ID = ...) and run again",
+            )
+        if self.dead_letters:
+            return RowRejected(
+                f"{self.dead_letters} mutations or rows could not be applied",
+                hint="SELECT * FROM cdc_tail.dead_letter WHERE state = 'open' tells which and why",
+            )
+        if self.skipped_bytes:
+            return SegmentCorrupt(f"{self.skipped_bytes} damaged bytes were passed over")
+        return None
+
+    def as_dict(self) -> dict[str, object]:
+        """The documented JSON form."""
+        return dataclasses.asdict(self)
+
+
+class Replay:
+    """Applies recorded segments to the database that `settings` names."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        paths: Iterable[Path],
+        schema_file: Path | None = None,
+        on_progress: Callable[[Outcome], None] = lambda _: None,
+    ) -> None:
+        """`on_progress` is told after every commit. Raises ConfigError for a wrong path or file."""
+        self._settings = settings
+        self._files = [_as_final(one) for one in recorded_segments(paths)]
+        self._on_progress = on_progress
+        self._schema = SchemaLog()
+        if schema_file is not None:
+            for table in parse_cql(_read(schema_file)):
+                self._schema.apply(*table_updates(table, FILE_WRITTEN_US))
+        self._mirrors = Mirrors(self._schema, settings.mirror, settings.node)
+        self._guide = SchemaGuide(self._schema, None)
+        self.outcome = Outcome()
+
+    @property
+    def total_bytes(self) -> int:
+        """Size of all segments found."""
+        return sum(one.size_bytes for one in self._files)
+
+    def run(self) -> Outcome:
+        """Apply everything; what could not be applied is in the outcome.
+
+        Raises SegmentCorrupt at a damage, after everything before it is applied.
+        """
+        writer = Writer(self._settings.postgres_conninfo(), self._settings.node, self._mirrors)
+        try:
+            writer.connect()
+            writer.install()
+            writer.update_mirrors()
+            for files in _passes(self._files):
+                self._replay(files, writer)
+            self._note_what_waits(writer)
+        finally:
+            writer.close()
+        self.outcome.tables = self._mirrors.names
+        return self.outcome
+
+    def _replay(self, files: list[SegmentFile], writer: Writer) -> None:
+        segments = Segments({}, lambda file: SegmentReader(file.path))
+        segments.update(Listing(tuple(files), 0))
+        intake = Intake(
+            segments,
+            self._mirrors.catalog,
+            max_events=self._settings.batch.max_rows,
+            max_bytes=self._settings.batch.max_bytes,
+            skip_corrupt=self._settings.watch.skip_corrupt,
+        )
+
+        def committed(one: Committed) -> None:
+            outcome = self.outcome
+            outcome.mutations += one.mutations
+            outcome.applied += one.applied
+            outcome.skipped_bytes += one.skipped_bytes
+            done = segments.discardable()
+            for file in done:
+                segments.discarded(file.segment_id)
+            outcome.segments += len(done)
+            outcome.size_bytes += sum(file.size_bytes for file in done)
+            self._on_progress(outcome)
+
+        flow = Flow(
+            intake,
+            self._mirrors,
+            writer,
+            learn=lambda question: self._guide.learn(question, writer),
+            insist=_once,
+            on_commit=committed,
+        )
+        try:
+            while not intake.caught_up:
+                flow.read()
+                flow.flush()
+            flow.retry_parked()
+        finally:
+            segments.close()
+
+    def _note_what_waits(self, writer: Writer) -> None:
+        self.outcome.dead_letters, self.outcome.parked = writer.count_set_aside()
+        self.outcome.unknown_tables = writer.tables_waited_for()
+
+
+def _once(act: Callable[[], _T]) -> _T:
+    """A replay that loses its database ends: to run it again is safe."""
+    return act()
+
+
+def _as_final(file: SegmentFile) -> SegmentFile:
+    """A recorded segment grows no more, whatever its index said when it was copied."""
+    return dataclasses.replace(file, index=CdcIndex(offset=0, completed=True))
+
+
+def _passes(files: list[SegmentFile]) -> list[list[SegmentFile]]:
+    """Lists in which every id stands once: copies of several nodes may share ids."""
+    passes: list[dict[int, SegmentFile]] = []
+    for file in files:
+        for one in passes:
+            if file.segment_id not in one:
+                one[file.segment_id] = file
+                break
+        else:
+            passes.append({file.segment_id: file})
+    return [list(one.values()) for one in passes]
+
+
+def _read(schema_file: Path) -> str:
+    try:
+        return schema_file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"the schema file {schema_file} can't be read: {error}",
+            hint="give a text file of CQL, as `cqlsh -e 'DESCRIBE KEYSPACE ks'` prints it",
+        ) from error

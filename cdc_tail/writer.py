@@ -1,0 +1,250 @@
+"""The one connection to PostgreSQL of a process: lease, mirrors, batches.
+
+Every call is one transaction. It reconnects when asked to, and decides neither what is written nor
+when to try again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import psycopg
+
+from cdc_tail.errors import MirrorChanged, SinkUnavailable
+from cdc_tail.mirrors import Mirrors, Prepared
+from checkpoints.model import Checkpoint, Lease, SegmentProgress
+from checkpoints.postgres import PostgresCheckpoints
+from checkpoints.postgres import install as install_checkpoints
+from parsers.decoder import Batch
+from parsers.position import Position
+from sinks.base import Applied
+from sinks.postgres import catalog as mirror_catalog
+from sinks.postgres.applier import PostgresSink
+from sinks.postgres.catalog import Connection
+from sinks.postgres.set_aside import (
+    DeadLetter,
+    Parked,
+    counts,
+    park,
+    parked_table_ids,
+    unpark,
+    write_dead_letters,
+)
+
+_T = TypeVar("_T")
+
+
+@dataclass(slots=True)
+class Work:
+    """What goes into one transaction beside the rows of the batch."""
+
+    segments: list[SegmentProgress] = field(default_factory=list)
+    forgotten: list[int] = field(default_factory=list)
+    letters: list[DeadLetter] = field(default_factory=list)
+    parked: list[Parked] = field(default_factory=list)
+    unparked: list[Position] = field(default_factory=list)
+    schema_changed_at: Position | None = None
+
+    def __bool__(self) -> bool:
+        return bool(
+            self.segments
+            or self.letters
+            or self.parked
+            or self.unparked
+            or self.schema_changed_at is not None
+        )
+
+
+class Writer:
+    """Writes for one node. With a lease it moves the node's checkpoint in every transaction."""
+
+    def __init__(self, conninfo: str, node: str, mirrors: Mirrors) -> None:
+        self.node = node
+        self.mirrors = mirrors
+        self.lease: Lease | None = None
+        self._conninfo = conninfo
+        self._checkpoints = PostgresCheckpoints()
+        self._sink: PostgresSink | None = None
+        self._mutations = 0  # in the database, as far as we know
+        self._renewed_at = 0.0
+        self._is_unsure = False
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the connection was good when last used."""
+        return self._sink is not None
+
+    @property
+    def mutations_total(self) -> int:
+        """Mutations of this node applied since its first start, as committed."""
+        return self._mutations
+
+    def connect(self) -> None:
+        """Connect anew, take up the lease that we hold and tell the sink where rows go.
+
+        Raises SinkUnavailable; CheckpointMoved if the lease was taken over meanwhile.
+        """
+        self.close()
+        try:
+            conn = psycopg.connect(self._conninfo)
+        except psycopg.Error as error:
+            raise SinkUnavailable(f"PostgreSQL does not answer: {_first_line(error)}") from error
+        self._sink = PostgresSink(conn)
+        with self._transaction() as sink_conn:
+            if self.lease is not None:
+                self._checkpoints.renew(sink_conn, self.lease)
+            self.mirrors.attach(self._sink)
+
+    def install(self) -> None:
+        """Create cdc-tail's own tables where they are missing."""
+        with self._transaction() as conn:
+            mirror_catalog.install(conn)
+            install_checkpoints(conn)
+
+    def acquire_lease(self, holder: str, ttl_seconds: float) -> Checkpoint:
+        """Become the node's writer; CheckpointMoved while another process is."""
+        with self._transaction() as conn:
+            self.lease = self._checkpoints.acquire(conn, self.node, holder, ttl_seconds)
+            found = self._checkpoints.read(conn, self.node)
+        assert found is not None  # acquired in the same transaction
+        self._mutations = found.mutations
+        self._renewed_at = time.monotonic()
+        return found
+
+    def read_segments(self) -> dict[int, SegmentProgress]:
+        """How far each segment of the node is applied."""
+        with self._transaction() as conn:
+            return self._checkpoints.read_segments(conn, self.node)
+
+    def renew_lease_if_due(self) -> None:
+        """Extend the lease when a third of it has passed without a commit."""
+        if self.lease is None:
+            return
+        if time.monotonic() - self._renewed_at >= self.lease.ttl_seconds / 3:
+            with self._transaction() as conn:
+                self._checkpoints.renew(conn, self.lease)
+            self._renewed_at = time.monotonic()
+
+    def release_lease(self) -> None:
+        """Give the lease back, so that the next process need not wait."""
+        if self.lease is not None and self._sink is not None:
+            with self._transaction() as conn:
+                self._checkpoints.release(conn, self.lease)
+            self.lease = None
+
+    def query(self, ask: Callable[[Connection], _T]) -> _T:
+        """What `ask` reads, in a transaction of its own."""
+        with self._transaction() as conn:
+            return ask(conn)
+
+    def update_mirrors(self) -> None:
+        """Bring the mirrors up to the schema known at a start."""
+        with self._transaction():
+            prepared = self.mirrors.prepare(self._open_sink(), None)
+        self.mirrors.adopt(prepared)
+
+    def count_set_aside(self) -> tuple[int, int]:
+        """Open dead letters and parked mutations of the node."""
+        with self._transaction() as conn:
+            return counts(conn, self.node)
+
+    def tables_waited_for(self) -> list[str]:
+        """Ids of the tables that parked mutations of the node wait for."""
+        with self._transaction() as conn:
+            return sorted(str(one) for one in parked_table_ids(conn, self.node))
+
+    def apply(self, batch: Batch, work: Work) -> Applied:
+        """Apply a batch and its work in one transaction, and try once more where mirrors changed.
+
+        Raises SinkUnavailable where the outcome may be unknown. Called again then, with the same
+        batch on a new connection, it first finds out whether that commit had succeeded.
+        """
+        sink = self._open_sink()
+        if self._is_unsure and self._was_committed(batch):
+            if work.schema_changed_at is not None:
+                self.update_mirrors()
+            return Applied()
+        prepared: list[Prepared] = []
+
+        def commit(_: Connection) -> None:
+            prepared[:] = self._commit(sink, work, batch.mutations)
+
+        try:
+            try:
+                applied = sink.apply(batch, commit)
+            except MirrorChanged:
+                with self._transaction():
+                    self.mirrors.attach(sink)
+                applied = sink.apply(batch, commit)
+        except SinkUnavailable:
+            self._is_unsure = True
+            self.close()
+            raise
+        for one in prepared:
+            self.mirrors.adopt(one)
+        self._mutations += batch.mutations
+        self._renewed_at = time.monotonic()
+        applied.dead_letters += len(work.letters)
+        return applied
+
+    def _was_committed(self, batch: Batch) -> bool:
+        """Only the holder of the lease moves the count of mutations, so the count itself tells."""
+        self._is_unsure = False
+        if self.lease is None or batch.mutations == 0:
+            return False
+        with self._transaction() as conn:
+            found = self._checkpoints.read(conn, self.node)
+        if found is None or found.mutations == self._mutations:
+            return False
+        self._mutations = found.mutations
+        return True
+
+    def close(self) -> None:
+        """Drop the connection; the lease stays ours until it expires."""
+        if self._sink is not None:
+            self._sink.connection.close()
+            self._sink = None
+
+    def _commit(self, sink: PostgresSink, work: Work, mutations: int) -> list[Prepared]:
+        conn = sink.connection
+        if work.letters:
+            write_dead_letters(conn, self.node, work.letters)
+        if work.parked:
+            park(conn, self.node, work.parked)
+        if work.unparked:
+            unpark(conn, self.node, work.unparked)
+        prepared = []
+        if work.schema_changed_at is not None:
+            prepared.append(self.mirrors.prepare(sink, work.schema_changed_at))
+        if self.lease is None:
+            return prepared
+        if work.forgotten:
+            self._checkpoints.forget_segments(conn, self.lease, work.forgotten)
+        # Last, so that the row of the checkpoint is locked only for the commit itself.
+        if work.segments:
+            self._checkpoints.write(conn, self.lease, work.segments, mutations=mutations)
+        return prepared
+
+    def _open_sink(self) -> PostgresSink:
+        if self._sink is None:
+            raise SinkUnavailable("there is no connection to PostgreSQL")
+        return self._sink
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        """A transaction whose failure for want of PostgreSQL is SinkUnavailable."""
+        conn = self._open_sink().connection
+        try:
+            with conn.transaction():
+                yield conn
+        except psycopg.OperationalError as error:
+            self.close()
+            raise SinkUnavailable(f"PostgreSQL failed: {_first_line(error)}") from error
+
+
+def _first_line(error: psycopg.Error) -> str:
+    return str(error).strip().split("\n")[0] or type(error).__name__
