@@ -25,7 +25,8 @@ def _floating(layout: str) -> Callable[[bytes], tuple[bool, float, bool]]:
     def key(data: bytes) -> tuple[bool, float, bool]:
         value = struct.unpack(layout, data)[0]
         nan = value != value
-        return (nan, 0.0 if nan else value, data[0] < 0x80)  # NaN is greatest; -0 comes before 0
+        # All NaNs are equal and greatest, whatever their bits; -0 comes before 0.
+        return (nan, 0.0 if nan else value, not nan and data[0] < 0x80)
 
     return key
 

@@ -13,6 +13,7 @@ from tests.reference.mutation import read_mutation
 from tests.reference.segment import Decoded, read_segment
 from tests.support.golden import GoldenCase, golden_cases
 
+
 @pytest.mark.parametrize("case", golden_cases(), ids=str)
 def test_gives_back_the_bytes(case: GoldenCase, tmp_path: Path) -> None:
     catalog = Catalog()
