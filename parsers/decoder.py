@@ -43,8 +43,10 @@ OutcomeKind = Literal[
     "malformed",
 ]
 
-# Kinds of bounds that include the prefix they name (`ClusteringPrefix.Kind`).
-_INCLUSIVE = frozenset({1, 2, 5, 6})
+# Kinds of bounds that include the prefix they name (`ClusteringPrefix.Kind`); a boundary does so
+# for one of the two ranges that meet there.
+_INCLUSIVE_STARTS = frozenset({1, 2})
+_INCLUSIVE_ENDS = frozenset({5, 6})
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,8 +154,11 @@ def _raw_row(row: RowView) -> RawRow:
 def _raw_range(ranged: RangeView) -> RawRange:
     assert ranged.deletion is not None
     return RawRange(
-        start=([v or b"" for v in ranged.start.values], ranged.start.kind in _INCLUSIVE),
-        end=([v or b"" for v in ranged.end.values], ranged.end.kind in _INCLUSIVE),
+        start=(
+            [v or b"" for v in ranged.start.values],
+            ranged.start.kind in _INCLUSIVE_STARTS,
+        ),
+        end=([v or b"" for v in ranged.end.values], ranged.end.kind in _INCLUSIVE_ENDS),
         deletion=(ranged.deletion.timestamp_us, ranged.deletion.local_time_s),
     )
 
