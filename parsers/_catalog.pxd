@@ -1,8 +1,8 @@
 # cython: language_level=3
 """Tables compiled for the decoder: table id -> what its bytes mean and what becomes of them."""
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 
-from parsers._types cimport CompiledType, TypeNode
+from parsers._types cimport TypeNode
 
 cdef enum Action:
     MIRROR = 0          # decode, check the values, merge into the batch
@@ -26,7 +26,7 @@ cdef struct TableCode:
     uint8_t id[16]
     uint8_t action
     uint8_t checked             # values are checked against their PostgreSQL type
-    uint32_t index
+    uint32_t index              # in the catalog's tables
     # statics, then regulars, then ghosts of either kind; 16 bits count them
     ColumnCode *columns
     int32_t n_statics
@@ -51,7 +51,8 @@ cdef class CompiledTable:
 
 cdef class Catalog:
     cdef readonly list tables           # CompiledTable by index
-    cdef TableCode **slots              # open addressing by the id's first bytes
+    cdef TableCode *codes               # its own copies, with their index
+    cdef TableCode **slots              # open addressing by the id's bytes
     cdef uint32_t mask
     cdef const TableCode *find(self, const uint8_t *table_id) noexcept nogil
-    cdef _insert(self, TableCode *code)
+    cdef void _insert(self, TableCode *code) noexcept

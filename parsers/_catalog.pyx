@@ -103,13 +103,14 @@ cdef class CompiledTable:
 cdef class Catalog:
     """Every known table by id. Immutable: a schema change makes a new catalog.
 
-    `tables` are CompiledTables; ids in `skipped` are those of tables whose mutations are passed
-    over without a look.
+    `tables` are CompiledTables, which may stand in other catalogs too; ids in `skipped` are those
+    of tables whose mutations are passed over without a look.
     """
 
     def __cinit__(self, tables, skipped=()):
         cdef CompiledTable compiled
         cdef uint32_t size = 16
+        cdef uint32_t index = 0
         cdef TableCode *code
         cdef bytes id_bytes
         self.tables = list(tables)
@@ -118,28 +119,29 @@ cdef class Catalog:
             size *= 2
         self.mask = size - 1
         self.slots = <TableCode **>calloc(size, sizeof(TableCode *))
-        if self.slots == NULL:
+        # The catalog's own copies: an index counts in one catalog only.
+        self.codes = <TableCode *>calloc(len(self.tables) + len(skipped) + 1, sizeof(TableCode))
+        if self.slots == NULL or self.codes == NULL:
             raise MemoryError
-        for index, compiled in enumerate(self.tables):
-            compiled.code.index = index
-            self._insert(&compiled.code)
+        for compiled in self.tables:
+            code = &self.codes[index]
+            code[0] = compiled.code
+            code.index = index
+            if self.find(code.id) != NULL:
+                raise ValueError(f"table {compiled.table} stands twice in the catalog")
+            self._insert(code)
+            index += 1
         for table_id in skipped:
-            code = <TableCode *>calloc(1, sizeof(TableCode))
-            if code == NULL:
-                raise MemoryError
+            code = &self.codes[index]
             id_bytes = table_id.bytes
             memcpy(code.id, <const uint8_t *>id_bytes, 16)
             code.action = SKIP
-            if self.find(code.id) != NULL:
-                free(code)
-            else:
+            if self.find(code.id) == NULL:
                 self._insert(code)
+                index += 1
 
-    cdef _insert(self, TableCode *code):
-        cdef uint32_t slot
-        if self.find(code.id) != NULL:
-            raise ValueError(f"table id {bytes(code.id[:16]).hex()} stands twice in the catalog")
-        slot = slot_of(code.id) & self.mask
+    cdef void _insert(self, TableCode *code) noexcept:
+        cdef uint32_t slot = slot_of(code.id) & self.mask
         while self.slots[slot] != NULL:
             slot = (slot + 1) & self.mask
         self.slots[slot] = code
@@ -154,14 +156,8 @@ cdef class Catalog:
         return NULL
 
     def __dealloc__(self):
-        cdef uint32_t slot
-        if self.slots == NULL:
-            return
-        for slot in range(self.mask + 1):
-            # Those that belong to a CompiledTable are freed with it.
-            if self.slots[slot] != NULL and self.slots[slot].columns == NULL:
-                free(self.slots[slot])
         free(self.slots)
+        free(self.codes)
 
 
 cdef inline uint32_t slot_of(const uint8_t *table_id) noexcept nogil:
