@@ -5,9 +5,9 @@ A case is the folder `tests/golden/<series>/<case>/`:
 - `case.json`: series, release, keyspace, node options, table ids (also of dropped tables), and for
   each segment its full size; `README.md` there has the whole form.
 - `CommitLog-*.log.gz`: the segment, cut behind its data (64 zero bytes are left); `*_cdc.idx`.
-- `schema.cql`: `DESCRIBE KEYSPACE … WITH INTERNALS` (with table ids); before 4.0 the driver's words.
+- `schema.cql`: `DESCRIBE KEYSPACE … WITH INTERNALS` (with ids); before 4.0 the driver's words.
 - `expected.json.gz`: what SELECT said, see `tests/support/oracle.py`.
-- `reader.jsonl.gz`: what Cassandra's own CommitLogReader said, see `tests/tools/dumper/README.md`.
+- `reader.jsonl.gz`: what Cassandra's CommitLogReader said, see `tests/tools/dumper/README.md`.
 """
 
 from __future__ import annotations

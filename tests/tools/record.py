@@ -103,7 +103,7 @@ def cdc_tables(session: Any, keyspace: str) -> list[str]:
 
 
 def describe(session: Any, series: str, keyspace: str) -> str:
-    """The keyspace's CQL: the server's DESCRIBE with ids, before 4.0 the driver's with ids added."""
+    """The keyspace's CQL with ids: the server's DESCRIBE, before 4.0 the driver's words."""
     if series != "3.11":
         rows = session.execute(f"DESCRIBE KEYSPACE {keyspace} WITH INTERNALS")
         return "\n\n".join(row.create_statement for row in rows) + "\n"

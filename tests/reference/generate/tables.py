@@ -62,9 +62,10 @@ def _multi_cell(choose: Random) -> str:
 
 def random_table(choose: Random, number: int, *, vectors: bool) -> RefTable:
     """The `number`-th table of a seed; `vectors` where the version has them (5.0 and later)."""
-    texts: list[tuple[str, str, str, bool]] = []
-    for index in range(choose.choice((1, 1, 2, 3))):
-        texts.append((f"p{index}", "partition_key", choose.choice(KEY_TYPES), False))
+    texts = [
+        (f"p{index}", "partition_key", choose.choice(KEY_TYPES), False)
+        for index in range(choose.choice((1, 1, 2, 3)))
+    ]
     clustering = choose.choice((0, 1, 1, 2, 3))
     for index in range(clustering):
         type_text = choose.choice((*KEY_TYPES, "frozen<list<int>>", "frozen<tuple<int, text>>"))

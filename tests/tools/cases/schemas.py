@@ -80,7 +80,7 @@ def table_created_again(session: Session) -> Iterator[str]:
 
 
 def cdc_switched(session: Session) -> None:
-    """cdc switched on and off between writes."""
+    """A table whose writes before `cdc = true` are in the log all the same."""
     session.execute("CREATE TABLE t (k int PRIMARY KEY, v text)")
     session.execute("INSERT INTO t (k, v) VALUES (1, 'before cdc')")
     session.execute("ALTER TABLE t WITH cdc = true")
