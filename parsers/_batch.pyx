@@ -18,7 +18,7 @@ from parsers._arena cimport (
     arena_mark,
     arena_rewind,
 )
-from parsers._catalog cimport MIRROR, Catalog, CompiledTable
+from parsers._catalog cimport MIRROR, Catalog, CompiledTable, TableCode
 from parsers._model cimport Deletion, Partition, RangeTombstone, Row
 from parsers._mutation cimport (
     DECODED,
@@ -115,6 +115,29 @@ cdef class Batch:
     def position(self):
         """Position of the last mutation read (also one that was skipped), None before the first."""
         return Position(self.segment_id, self.offset) if self.segment_id else None
+
+    def touch(self, CompiledTable compiled not None, bytes partition_key, bytes clustering, bint static):
+        """Add a row that says nothing, so that it is looked at: something of it has expired.
+
+        `clustering` is the wire form, as it was handed out with the row's expiry.
+        """
+        cdef Row *row = <Row *>arena_alloc(&self.arena, sizeof(Row))
+        cdef const TableCode *code = (<Catalog>self.catalog).find(compiled.code.id)
+        if code == NULL:
+            raise ValueError(f"{compiled.table} is not in the batch's catalog")
+        memset(row, 0, sizeof(Row))
+        row.partition_key = partition_key
+        row.partition_key_length = len(partition_key)
+        row.clustering = clustering
+        row.clustering_length = len(clustering)
+        row.relation = 2 * code.index + static
+        row.liveness_us = INT64_MIN
+        row.liveness_expiry_s = INT64_MAX
+        row.deletion.timestamp_us = INT64_MIN
+        row.deletion.local_time_s = INT64_MAX
+        self.pins.append((partition_key, clustering))
+        if self._find_row(row) == NULL:
+            self.add_row(row)
 
     def touched(self):
         """The CompiledTables that the batch has rows or partition tombstones of."""

@@ -14,6 +14,7 @@ cdef enum:
     CELL_IN_MIRROR = 16         # from the mirror's own state; where `value` is NULL, it stands in its column only
     CELL_ELEMENT = 32           # a cell of a multi-cell column: `path` is set
     CELL_OF_INSERT = 64         # part of the write that the row's liveness and digest come from
+    CELL_EXPIRED = 128          # from the mirror's state: it expired, and its column was set to NULL
     # Cell.value_length where the value is not at hand
     NO_VALUE = -1               # none (tombstones), or only in its column in PostgreSQL
     DIGEST_ONLY = -2            # `value` points to the 8 bytes of its digest

@@ -13,6 +13,7 @@ from parsers._model cimport (
     CELL_COMPLEX_DELETION,
     CELL_COUNTER,
     CELL_ELEMENT,
+    CELL_EXPIRED,
     CELL_EXPIRING,
     CELL_OF_INSERT,
     CELL_TOMBSTONE,
@@ -123,6 +124,8 @@ cdef int reconcile_cells(const Cell *a, const Cell *b) noexcept nogil:
             return EITHER
         if a.ttl_s != b.ttl_s:
             return FIRST if a.ttl_s < b.ttl_s else SECOND
+    if (a.flags | b.flags) & CELL_EXPIRED:
+        return EITHER       # both expired in the same second: no value matters any more
     if a.value_length < 0 or b.value_length < 0:
         return compare_unknown(a, b)
     order = compare_bytes(a.value, a.value_length, b.value, b.value_length)

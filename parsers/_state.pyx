@@ -7,7 +7,8 @@
     [DELETION]      i64 timestamp, svint local deletion time
     [UNIFORM]       u8 n, n bytes: bit set of the cids of plain cells of that write
     [ENTRIES]       uvint n, then n entries by cid, elements by their path's bytes:
-        uvint cid, u8 flags, svint writetime - that of the entry before (first: the liveness, or 0),
+        uvint cid, u8 flags (of the model; EXPIRED: its column was set to NULL),
+        svint writetime - that of the entry before (first: the liveness, or 0),
         [tombstone, expiring, complex deletion] svint local deletion time
         [expiring] uvint ttl   [element] uvint length, path   [HAS_VALUE] uvint length, value
         [HAS_DIGEST] u64 digest of the value
@@ -38,6 +39,7 @@ from parsers._model cimport (
     CELL_COMPLEX_DELETION,
     CELL_COUNTER,
     CELL_ELEMENT,
+    CELL_EXPIRED,
     CELL_EXPIRING,
     CELL_IN_MIRROR,
     CELL_OF_INSERT,
@@ -62,6 +64,7 @@ cdef enum:
     DIGEST = 64
     HAS_VALUE = 64      # entry flags; the others are the model's cell flags
     HAS_DIGEST = 128
+    EXPIRED = 16
     STORED_FLAGS = (
         CELL_TOMBSTONE | CELL_EXPIRING | CELL_COMPLEX_DELETION | CELL_COUNTER | CELL_ELEMENT
     )
@@ -86,7 +89,9 @@ cdef int put_uvint(Buffer *out, uint64_t value) except -1 nogil:
     return put_bytes(out, bytes, extra + 1)
 
 
-cdef inline bint is_uniform(Relation relation, const Row *row, const Cell *cell) noexcept nogil:
+cdef inline bint is_uniform(
+    Relation relation, const Row *row, const Cell *cell, int64_t now_s
+) noexcept nogil:
     cdef int32_t cid = relation.cid_of_column[cell.column]
     return (
         cell.flags & CELL_OF_INSERT
@@ -95,6 +100,7 @@ cdef inline bint is_uniform(Relation relation, const Row *row, const Cell *cell)
             CELL_TOMBSTONE | CELL_COMPLEX_DELETION | CELL_COUNTER | CELL_ELEMENT
         )
         and cell.deletion_time_s == row.liveness_expiry_s
+        and cell_is_live(cell, now_s)
         and cid < 8 * UNIFORM_BYTES
         and not needs_value(relation, cell)
     )
@@ -137,7 +143,7 @@ cdef int encode_state(
         cid = relation.cid_of_column[cell.column]
         if cid < 0:
             continue
-        if is_uniform(relation, row, cell):
+        if is_uniform(relation, row, cell, now_s):
             if last < 0:
                 memset(bits, 0, UNIFORM_BYTES)
             bits[cid >> 3] |= <uint8_t>(1 << (cid & 7))
@@ -219,7 +225,7 @@ cdef int put_column_entries(
     while i < row.n_cells and row.cells[i].column == column:
         cell = &row.cells[i]
         i += 1
-        if cid < 0 or is_uniform(relation, row, cell):
+        if cid < 0 or is_uniform(relation, row, cell, now_s):
             continue
         with_value = needs_value(relation, cell) and (
             cell.flags & CELL_COUNTER or cell_is_live(cell, now_s)
@@ -229,6 +235,8 @@ cdef int put_column_entries(
             cell_flags |= HAS_VALUE
         elif has_digest(cell, now_s):
             cell_flags |= HAS_DIGEST
+        if cell_flags & CELL_EXPIRING and not cell_is_live(cell, now_s):
+            cell_flags |= EXPIRED
         put_uvint(out, <uint64_t>cid)
         put_u8(out, cell_flags)
         put_uvint(out, zigzag(<int64_t>(<uint64_t>cell.writetime_us - previous[0])))
@@ -364,6 +372,8 @@ cdef int decode_state(
             return damaged(relation, "entry")
         cid = <int>value
         cell.flags = (cell_flags & STORED_FLAGS) | CELL_IN_MIRROR
+        if cell_flags & EXPIRED:
+            cell.flags |= CELL_EXPIRED
         if read_uvint(&c, &value) < 0:
             return damaged(relation, "writetime")
         previous += <uint64_t>unzigzag(value)

@@ -43,6 +43,8 @@ from parsers._emit cimport (
 )
 from parsers._model cimport (
     CELL_COMPLEX_DELETION,
+    CELL_EXPIRED,
+    CELL_EXPIRING,
     CELL_IN_MIRROR,
     Cell,
     Deletion,
@@ -703,9 +705,10 @@ cdef class RelationWork:
                 held += 1
                 i += 1
             while j < item.merged.n_cells and new[j].column == column:
-                # An expired cell may still show in the mirror.
+                # A cell that expired since may still show in the mirror.
                 if not new[j].flags & CELL_IN_MIRROR or (
-                    not cell_is_live(&new[j], self.now_s) and new[j].ttl_s
+                    new[j].flags & (CELL_EXPIRING | CELL_EXPIRED) == CELL_EXPIRING
+                    and not cell_is_live(&new[j], self.now_s)
                 ):
                     differs = True
                 kept += 1
@@ -923,6 +926,48 @@ cdef class RelationWork:
             buffer_free(&states)
             buffer_free(&purges)
 
+    def expiries(self):
+        """(pk bytea[], ck bytea[], second int8[]) of rows written that change at that second; or None.
+
+        The second is that of the row's next expiry: something of it dies then without a mutation.
+        """
+        cdef Buffer keys, clusterings, seconds
+        cdef Item *item
+        cdef int64_t due
+        cdef int32_t i, n = 0
+        buffer_init(&keys)
+        buffer_init(&clusterings)
+        buffer_init(&seconds)
+        try:
+            put_array_header(&keys, BYTEA_OID, 0)
+            put_array_header(&clusterings, BYTEA_OID, 0)
+            put_array_header(&seconds, INT8_OID, 0)
+            for i in range(self.n_items):
+                item = &self.items[i]
+                if item.known or not (
+                    item.outcome == NEW
+                    or item.outcome == CHANGED
+                    or (item.exists and item.incoming.mutations == 0 and item.outcome == SAME)
+                ):
+                    continue
+                due = next_expiry(&item.merged, self.now_s)
+                if due == INT64_MAX:
+                    continue
+                put_i32(&keys, item.incoming.partition_key_length)
+                put_bytes(&keys, item.incoming.partition_key, item.incoming.partition_key_length)
+                put_i32(&clusterings, item.incoming.clustering_length)
+                put_bytes(&clusterings, item.incoming.clustering, item.incoming.clustering_length)
+                put_i32(&seconds, 8)
+                put_i64(&seconds, due)
+                n += 1
+            if n == 0:
+                return None
+            return finished(&keys, n), finished(&clusterings, n), finished(&seconds, n)
+        finally:
+            buffer_free(&keys)
+            buffer_free(&clusterings)
+            buffer_free(&seconds)
+
     def partition_tombstones(self):
         """New ones to keep: (pk bytea[], state bytea[], purge second int8[]); None for none."""
         cdef Buffer keys, states, purges
@@ -997,6 +1042,22 @@ cdef const uint8_t *COPY_SIGNATURE = b"PGCOPY\n\xff\r\n\0"
 
 cdef inline bint is_live_cell(const Cell *cell) noexcept nogil:
     return not cell.flags & (CELL_COMPLEX_DELETION | 1)
+
+
+cdef int64_t next_expiry(const Row *row, int64_t now_s) noexcept nogil:
+    """The next second at which a live part of the row expires; INT64_MAX for never."""
+    cdef int64_t due = INT64_MAX
+    cdef int32_t i
+    if row.liveness_us != INT64_MIN and row.liveness_ttl_s and row.liveness_expiry_s > now_s:
+        due = row.liveness_expiry_s
+    for i in range(row.n_cells):
+        if (
+            row.cells[i].flags & CELL_EXPIRING
+            and cell_is_live(&row.cells[i], now_s)
+            and row.cells[i].deletion_time_s < due
+        ):
+            due = row.cells[i].deletion_time_s
+    return due
 
 
 cdef bint leaves_tombstone(const Item *item) noexcept nogil:

@@ -40,6 +40,13 @@ SELECT array_agg(k.n::int4), array_agg(p.state)
   JOIN cdc_tail.partition_tombstone p ON p.mirror_id = $2 AND p.pk = k.pk
 """
 
+_KEEP_EXPIRIES: Final = b"""
+INSERT INTO cdc_tail.expiry (mirror_id, pk, ck, due_at)
+SELECT $4, pk, ck, due
+  FROM unnest($1::bytea[], $2::bytea[], $3::int8[]) AS new (pk, ck, due)
+    ON CONFLICT (mirror_id, pk, ck) DO UPDATE SET due_at = excluded.due_at
+"""
+
 _READ_DEAD: Final = b"""
 SELECT array_agg(k.n::int4), array_agg(d.state)
   FROM unnest($1::bytea[], $2::bytea[]) WITH ORDINALITY AS k (pk, ck, n)
@@ -101,6 +108,14 @@ class PostgresSink:
             make_target(self.connection, compiled, mirror) for mirror in mirrors
         ]
 
+    def owners(self) -> dict[int, tuple[CompiledTable, bool]]:
+        """By mirror id: the table attached to it, and whether the mirror holds its static rows."""
+        return {
+            target.mirror.mirror_id: (compiled, bool(target.relation.static))
+            for compiled, targets in self._targets.items()
+            for target in targets
+        }
+
     def apply(
         self,
         batch: Batch,
@@ -121,7 +136,7 @@ class PostgresSink:
                 commit(self.connection)
             return applied
         except psycopg.Error as error:
-            raise _translated(error) from error
+            raise translated(error) from error
 
     def _apply(self, batch: Batch, now_s: int) -> Applied:
         applied = Applied()
@@ -217,6 +232,9 @@ class PostgresSink:
         dead_rows = work.dead_rows()
         if dead_rows is not None:
             self._execute(_KEEP_DEAD, [*map(_Binary, dead_rows), mirror_id])
+        expiries = work.expiries()
+        if expiries is not None:
+            self._execute(_KEEP_EXPIRIES, [*map(_Binary, expiries), mirror_id])
         tombstones = work.partition_tombstones()
         if tombstones is not None:
             self._execute(_KEEP_PARTITIONS, [*map(_Binary, tombstones), mirror_id])
@@ -271,7 +289,8 @@ class PostgresSink:
             )
 
 
-def _translated(error: psycopg.Error) -> SinkUnavailable | RowRejected | SchemaMismatch:
+def translated(error: psycopg.Error) -> SinkUnavailable | RowRejected | SchemaMismatch:
+    """The error of ours for one of PostgreSQL's."""
     message = str(error).strip().split("\n")[0]
     if isinstance(error, psycopg.DataError | psycopg.IntegrityError | psycopg.ProgrammingError):
         return RowRejected(f"PostgreSQL refuses the batch: {message}")

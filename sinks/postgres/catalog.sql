@@ -93,6 +93,17 @@ CREATE INDEX IF NOT EXISTS partition_tombstone_key
 CREATE INDEX IF NOT EXISTS partition_tombstone_purge
     ON cdc_tail.partition_tombstone (purge_at);
 
+-- When something of a row expires, by its TTL: at that second somebody has to look at it again.
+CREATE TABLE IF NOT EXISTS cdc_tail.expiry (
+    mirror_id int NOT NULL,
+    due_at    bigint NOT NULL,
+    pk        bytea NOT NULL,
+    ck        bytea NOT NULL,
+    PRIMARY KEY (mirror_id, pk, ck)
+);
+CREATE INDEX IF NOT EXISTS expiry_due ON cdc_tail.expiry (due_at);
+COMMENT ON COLUMN cdc_tail.expiry.due_at IS 'seconds since 1970';
+
 -- Mutations that can't be applied, with everything that is needed to try again.
 CREATE TABLE IF NOT EXISTS cdc_tail.dead_letter (
     id            bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

@@ -14,7 +14,7 @@ from parsers._work import MASK_BITS
 from psycopg import sql
 
 from cdc_tail.errors import SchemaMismatch
-from sinks.postgres.catalog import Connection, Mirror
+from sinks.postgres.catalog import Connection, Mirror, MirrorColumn
 from sinks.postgres.keytype import ensure_key_type, key_type
 
 
@@ -69,7 +69,9 @@ class Target:
         """Like `read_states`, for all rows of partitions, followed by their clustering columns."""
         n = sum(column.kind == "partition_key" for column in self.mirror.key)
         clusterings = sql.SQL("").join(
-            sql.SQL(", array_agg(t.{})").format(sql.Identifier(name)) for name in self.scan_columns
+            sql.SQL(", array_agg({})").format(_aggregable(column))
+            for column in self.mirror.key
+            if column.name in self.scan_columns
         )
         return sql.SQL("SELECT array_agg(k.n::int4), array_agg(t.{}){} FROM {}").format(
             sql.Identifier(self.mirror.state_column), clusterings, self._from_keys(n)
@@ -82,7 +84,7 @@ class Target:
             cql_name = self.relation.table.columns[index].name
             column = self.mirror.column(cql_name)
             assert column is not None
-            names.append(sql.SQL("array_agg(t.{})").format(sql.Identifier(column.name)))
+            names.append(sql.SQL("array_agg({})").format(_aggregable(column)))
         return sql.SQL("SELECT array_agg(k.n::int4), {} FROM {}").format(
             sql.SQL(", ").join(names), self._from_keys(len(self.mirror.key))
         )
@@ -140,6 +142,15 @@ class Target:
                 for column in self.mirror.key
             ),
         )
+
+
+def _aggregable(column: MirrorColumn) -> sql.Composed:
+    """A column of the relation `t` as array_agg takes it in whatever it holds.
+
+    Arrays of different lengths have no array in common; their binary forms, as bytea, do.
+    """
+    form = "array_send(t.{})" if column.pg_type.endswith("[]") else "t.{}"
+    return sql.SQL(form).format(sql.Identifier(column.name))
 
 
 def make_target(connection: Connection, compiled: CompiledTable, mirror: Mirror) -> Target:
