@@ -5,6 +5,7 @@ Nothing but definitions is read, so an id is known only where `WITH ID = ...` gi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -16,6 +17,9 @@ from parsers.cql_types import Native, UdtType
 from parsers.schema import Column, ColumnKind, DroppedColumn, Table
 from parsers.schema_derive import DEFAULT_GC_GRACE_SECONDS, UNBOUND, resolve_types
 from parsers.type_text import parse_type
+
+# DESCRIBE puts tables with COMPACT STORAGE into a comment, behind a warning and an empty line.
+_OMITTED: Final = re.compile(r"/\*(\s*Warning: [^\n]* omitted .*?\n\n)(.*?)\*/", re.DOTALL)
 
 _TYPE_ENDS: Final = (",", "STATIC", "PRIMARY", "MASKED", "USING")
 
@@ -44,9 +48,14 @@ def parse_cql(text: str) -> list[Table]:
     A table without `WITH ID` has the id UNBOUND. Raises ConfigError naming the line of a mistake.
     """
     reader = _Reader()
-    for statement in statements(text):
+    for statement in statements(_OMITTED.sub(_uncommented, text)):
         reader.read(statement)
     return [_table(draft, reader.types) for draft in reader.tables.values()]
+
+
+def _uncommented(omitted: re.Match[str]) -> str:
+    """The commented statement with the lines of the warning empty: line numbers stay true."""
+    return "\n" * omitted[1].count("\n") + omitted[2]
 
 
 class _Reader:

@@ -10,9 +10,11 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 NATIVE_NAMES: Final = frozenset(
-    ["ascii", "bigint", "blob", "boolean", "counter", "date", "decimal", "double", "duration"]
-    + ["empty", "float", "inet", "int", "smallint", "text", "time", "timestamp", "timeuuid"]
-    + ["tinyint", "uuid", "varint"]
+    {
+        *("ascii", "bigint", "blob", "boolean", "counter", "date", "decimal", "double"),
+        *("duration", "empty", "float", "inet", "int", "smallint", "text", "time"),
+        *("timestamp", "timeuuid", "tinyint", "uuid", "varint"),
+    }
 )
 
 # Cell values of these types carry no length on the wire. tinyint, smallint, date and time do carry

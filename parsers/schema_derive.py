@@ -118,7 +118,7 @@ def _table(
     columns = [_column(keyspace, column_row, udts) for column_row in column_rows]
     dropped = [_dropped(keyspace, dropped_row, udts) for dropped_row in dropped_rows]
     values = row.values
-    table = Table(
+    return Table(
         keyspace,
         row.key[0],
         cast("UUID", values.get("id", UNBOUND)),
@@ -133,7 +133,6 @@ def _table(
         dropped={column.name_bytes: column for column in dropped},
         is_view=is_view,
     )
-    return table
 
 
 def _key(columns: Iterable[Column], kind: ColumnKind) -> tuple[Column, ...]:

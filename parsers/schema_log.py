@@ -26,8 +26,8 @@ _OF_ONE_TABLE: Final = frozenset({"tables", "views", "columns", "dropped_columns
 class SchemaLog:
     """Tables of all keyspaces, kept up to date from `system_schema` updates.
 
-    `schema` is the present snapshot, another object after every change. `unbound` holds tables whose id is not known yet, and
-    `problems` says why a table can't be derived.
+    `schema` is the present snapshot, another object after every change. `unbound` holds tables
+    whose id is not known yet, and `problems` says why a table can't be derived.
     """
 
     def __init__(self) -> None:

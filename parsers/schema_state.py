@@ -16,8 +16,11 @@ from parsers.system_tables import SCHEMA_TABLES
 NO_TIMESTAMP: Final = -(2**63)
 
 DERIVED_FROM: Final = frozenset(
-    ["id", "flags", "cdc", "gc_grace_seconds", "default_time_to_live", "kind", "position", "type"]
-    + ["clustering_order", "column_name_bytes", "dropped_time", "field_names", "field_types"]
+    {
+        *("id", "flags", "cdc", "gc_grace_seconds", "default_time_to_live"),
+        *("kind", "position", "type", "clustering_order", "column_name_bytes", "dropped_time"),
+        *("field_names", "field_types"),
+    }
 )
 """The columns of `system_schema` that a table's definition depends on."""
 

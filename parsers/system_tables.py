@@ -145,8 +145,8 @@ _SKIPPED_NAMES: Final[dict[str, str]] = {
         "permissions resource_role_permissons_index role_members role_permissions roles users"
     ),
     "system_distributed": (
-        "auto_repair_history auto_repair_priority compression_dictionaries parent_repair_history partition_denylist "
-        "repair_history view_build_status"
+        "auto_repair_history auto_repair_priority compression_dictionaries "
+        "parent_repair_history partition_denylist repair_history view_build_status"
     ),
     "system_traces": "events sessions",
     "system_cluster_metadata": "distributed_metadata_log",

@@ -127,7 +127,7 @@ def _is_current(
         return True
     return all(
         (mirror := own.get(want.kind)) is not None
-        and not _changes(table, mirror, want, written_us)
+        and not _changes(mirror, want, written_us)
         and not _new_gc_grace(table, mirror, written_us)
         for want in wanted
     )
@@ -150,7 +150,7 @@ def _is_older(table_id: UUID, other: UUID) -> bool:
     return high == other_high == _COUNTED_IDS and low < other_low
 
 
-def _changes(table: Table, mirror: Mirror, wanted: Wanted, written_us: int) -> Changes:
+def _changes(mirror: Mirror, wanted: Wanted, written_us: int) -> Changes:
     return plan(mirror, wanted) if written_us >= mirror.defined_us else Changes()
 
 
@@ -173,7 +173,7 @@ def _change(
             _create(ddl, table, want, written_us)
             continue
         mirror = own[want.kind]
-        if changes := _changes(table, mirror, want, written_us):
+        if changes := _changes(mirror, want, written_us):
             renamed |= evolve(ddl, mirror, changes, dict(want.dropped_us))
             _bump(ddl.connection, mirror)
         if written_us >= mirror.defined_us:

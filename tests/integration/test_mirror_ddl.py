@@ -171,7 +171,8 @@ def test_static_columns_that_come_later(connection: Connection) -> None:
 def test_the_joined_view_reads_as_select_does(connection: Connection) -> None:
     ensure(connection, STATIC)
     connection.execute(
-        "INSERT INTO ks.t (k1, k2, c, v) VALUES (1, 'a', 1, 'x'), (1, 'a', 2, 'y'), (2, 'b', 1, 'z')"
+        "INSERT INTO ks.t (k1, k2, c, v) "
+        "VALUES (1, 'a', 1, 'x'), (1, 'a', 2, 'y'), (2, 'b', 1, 'z')"
     )
     connection.execute("INSERT INTO ks.t__static (k1, k2, s) VALUES (1, 'a', 7), (3, 'c', 8)")
     assert connection.execute("SELECT * FROM ks.t__joined ORDER BY 1, 3").fetchall() == [
@@ -252,8 +253,8 @@ def test_a_dropped_table_keeps_its_mirror(connection: Connection) -> None:
 def test_names_that_need_care(connection: Connection) -> None:
     long = "x" * 80
     text = (
-        f'CREATE TABLE "Pg ""ks""".{long} ("K" int PRIMARY KEY, "sp ace" int, ctid int, "_cdc" int, '
-        f'"{long}1" int, "{long}2" int, "100%" int, "é" text, s int) WITH ID = {IDS[0]}'
+        f'CREATE TABLE "Pg ""ks""".{long} ("K" int PRIMARY KEY, "sp ace" int, ctid int, '
+        f'"_cdc" int, "{long}1" int, "{long}2" int, "100%" int, "é" text, s int) WITH ID = {IDS[0]}'
     )
     mirror = one(connection, text)
     names = {column.cql_name: column.name for column in (*mirror.key, *mirror.columns)}
@@ -348,16 +349,16 @@ def test_verify_says_how_a_table_differs(
 def test_what_was_changed_by_hand_is_noticed(connection: Connection) -> None:
     one(connection, PLAIN)
     connection.execute("ALTER TABLE ks.t ALTER v TYPE int8")
-    with pytest.raises(SchemaMismatch, match="column v .* is int8, not int4"):
+    with pytest.raises(SchemaMismatch, match=r"column v .* is int8, not int4"):
         one(connection, PLAIN)
     connection.execute("DROP TABLE ks.t")
-    with pytest.raises(SchemaMismatch, match='"ks"."t" does not exist'):
+    with pytest.raises(SchemaMismatch, match=r'"ks"\."t" does not exist'):
         one(connection, PLAIN)
 
 
 def test_a_mapping_that_differs_from_the_mirror_is_refused(connection: Connection) -> None:
     one(connection, PLAIN)
-    with pytest.raises(SchemaMismatch, match="column v is mapped to text, the mirror has int4"):
+    with pytest.raises(SchemaMismatch, match=r"column v is mapped to text, the mirror has int4"):
         ensure(connection, PLAIN, Mapping({"ks.t.v": "text"}))
     with pytest.raises(SchemaMismatch, match="column v is to be left out"):
         ensure(connection, PLAIN, Mapping({"ks.t.v": "omit"}))
@@ -370,8 +371,7 @@ def test_several_processes_at_once(database: str, connection: Connection) -> Non
         with psycopg.connect(database) as own:
             start.wait()
             install(own)
-            made = ensure(own, STATIC + "ALTER TABLE ks.t ADD w int;" * (number % 2))
-        return made
+            return ensure(own, STATIC + "ALTER TABLE ks.t ADD w int;" * (number % 2))
 
     with ThreadPoolExecutor(6) as pool:
         results = list(pool.map(start_up, range(6)))

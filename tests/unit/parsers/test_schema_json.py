@@ -23,7 +23,8 @@ TABLES = [
         'CREATE TABLE k."T" (k int, c frozen<b>, s text static, v a, "é" map<int, frozen<b>>, '
         "w vector<float, 3>, gone int, PRIMARY KEY (k, c)) "
         f"WITH ID = {IDS[0]} AND CLUSTERING ORDER BY (c DESC) AND cdc = true;"
-        'ALTER TABLE k."T" DROP gone USING TIMESTAMP 1700000000000000; ALTER TABLE k."T" ADD gone int;'
+        'ALTER TABLE k."T" DROP gone USING TIMESTAMP 1700000000000000;'
+        'ALTER TABLE k."T" ADD gone int;'
     ),
     f"CREATE TABLE k.t (k int PRIMARY KEY, n counter) WITH ID = {IDS[0]}",
     f"CREATE TABLE k.t (k int PRIMARY KEY, v int) WITH ID = {IDS[0]} AND COMPACT STORAGE",
