@@ -23,7 +23,8 @@ EVERY_KIND = [
     "CREATE TYPE v (us list<frozen<u>>)",
     (
         'CREATE TABLE t (k1 int, k2 uuid, c text, "Üb" timeuuid, s int static, l list<frozen<v>>,'
-        ' x int, "Quoted ""name""" u, m map<text, frozen<tuple<int, u>>>, PRIMARY KEY ((k1, k2), c, "Üb"))'
+        ' x int, "Quoted ""name""" u, m map<text, frozen<tuple<int, u>>>,'
+        ' PRIMARY KEY ((k1, k2), c, "Üb"))'
         " WITH CLUSTERING ORDER BY (c DESC) AND cdc = true AND gc_grace_seconds = 77"
         " AND default_time_to_live = 5"
     ),
