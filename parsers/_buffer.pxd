@@ -1,4 +1,5 @@
-"""The growable byte buffer that every encoder appends to: big-endian puts, checked once, grown out of line.
+"""The growable byte buffer that every encoder appends to: big-endian puts, checked once, grown out
+of line.
 
 A zeroed `Buffer` is a valid empty one.  Whoever declares it frees it with `buffer_free`.
 """

@@ -1,5 +1,7 @@
 # cython: language_level=3, autotestdict=False, auto_pickle=False
-"""The slow path of the growable byte buffer: growing and freeing.  The puts are inline in the `.pxd`."""
+"""The slow path of the growable byte buffer: growing and freeing.  The puts are inline in the
+`.pxd`.
+"""
 
 from libc.stdlib cimport free, realloc
 

@@ -1,4 +1,6 @@
-"""Whether a value's bytes are legal and fit the PostgreSQL type they are written as; nothing is written here."""
+"""Whether a value's bytes are legal and fit the PostgreSQL type they are written as; nothing is
+written here.
+"""
 
 from libc.stdint cimport int32_t, uint8_t
 

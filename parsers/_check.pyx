@@ -11,6 +11,7 @@ from parsers._wire cimport (
     counter_total,
     duration_parts,
     has_empty_value,
+    is_ipv4_mapped,
     items_next,
     items_open,
     read_i32,
@@ -33,6 +34,7 @@ cdef enum Reason:
     KEY_FLOATING
     KEY_EMPTY
     KEY_ENCODING
+    KEY_INET
     BAD_COLLECTION
     NULL_ITEM
     BAD_TUPLE
@@ -52,11 +54,14 @@ _REASONS = {
     TIME_RANGE: "the time is not within one day",
     TIME_NANOSECONDS: "a time in a key is not a whole number of microseconds",
     BAD_DURATION: "the duration is malformed",
-    NUMERIC_RANGE: "the number is outside PostgreSQL's numeric (131072 digits before, 16383 after the point)",
+    NUMERIC_RANGE: (
+        "the number is outside PostgreSQL's numeric (131072 digits before, 16383 after the point)"),
     BAD_DECIMAL: "the decimal is malformed",
-    KEY_FLOATING: "-0.0 or a non-standard NaN in a key, which PostgreSQL does not tell from 0.0 or NaN",
+    KEY_FLOATING: (
+        "-0.0 or a non-standard NaN in a key, which PostgreSQL does not tell from 0.0 or NaN"),
     KEY_EMPTY: "an empty value in a key, which would be NULL in PostgreSQL",
     KEY_ENCODING: "a number in a key is encoded with needless leading bytes",
+    KEY_INET: "an IPv4 address inside IPv6 in a key, which would be printed as the IPv4 address",
     BAD_COLLECTION: "the collection is malformed",
     NULL_ITEM: "a null inside a map or set",
     BAD_TUPLE: "the tuple or user-defined type is malformed",
@@ -164,6 +169,8 @@ cdef int _check_json(const TypeNode *node, const uint8_t *value, Py_ssize_t size
     if node.kind == KIND_TIME:
         # All nine digits are written: the whole microseconds of keys are no matter here.
         return OK if 0 <= read_i64(value) < NANOSECONDS_PER_DAY else TIME_RANGE
+    if node.kind == KIND_INET and node.key and is_ipv4_mapped(value, size):
+        return KEY_INET
     if node.n_children:
         return _check_items(node, value, size)
     return _check_kind(node, value, size)
@@ -177,7 +184,8 @@ cdef int _check_time(const TypeNode *node, int64_t nanoseconds) noexcept nogil:
     return OK
 
 
-cdef int _check_floating(const TypeNode *node, const uint8_t *value, Py_ssize_t size) noexcept nogil:
+cdef int _check_floating(
+        const TypeNode *node, const uint8_t *value, Py_ssize_t size) noexcept nogil:
     cdef uint64_t bits
     cdef uint64_t negative_zero, infinity, standard_nan
     if not node.key:

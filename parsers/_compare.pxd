@@ -1,11 +1,13 @@
-"""Cassandra's order of two values of a type (`AbstractType.compare`), for clusterings and elements."""
+"""Cassandra's order of two values of a type (`AbstractType.compare`), for clusterings and elements.
+"""
 
 from libc.stdint cimport uint8_t
 
 from parsers._types cimport TypeNode
 
 
-# Negative, 0 or positive.  Any bytes are safe; values that Cassandra would refuse have some fixed order.
+# Negative, 0 or positive.  Any bytes are safe; values that Cassandra would refuse have some fixed
+# order.
 # A DESC clustering's order is the caller's to turn round.
 cdef int value_compare(
     const TypeNode *node,

@@ -1,5 +1,7 @@
 # cython: language_level=3, autotestdict=False, auto_pickle=False
-"""Cassandra's comparators, one per type (`*Type.compareCustom`); malformed values fall back to the order of their bytes."""
+"""Cassandra's comparators, one per type (`*Type.compareCustom`); malformed values fall back to the
+order of their bytes.
+"""
 
 from libc.math cimport isnan
 from libc.stdint cimport int32_t, int64_t, uint64_t
@@ -16,7 +18,8 @@ cdef int value_compare(
         const uint8_t *right, Py_ssize_t right_size) noexcept nogil:
     cdef uint8_t kind = node.kind
     if (kind == KIND_TEXT or kind == KIND_ASCII or kind == KIND_BLOB or kind == KIND_DATE
-            or kind == KIND_TIME or kind == KIND_INET or kind == KIND_DURATION or kind == KIND_CUSTOM):
+            or kind == KIND_TIME or kind == KIND_INET or kind == KIND_DURATION
+            or kind == KIND_CUSTOM):
         return bytes_compare(left, left_size, right, right_size)
     if left_size == 0 or right_size == 0:
         return (left_size > 0) - (right_size > 0)
@@ -72,7 +75,8 @@ cdef int timeuuid_compare(const uint8_t *left, const uint8_t *right) noexcept no
         return order
     # Byte by byte, signed.
     return _sign(
-        <int64_t>(<uint64_t>read_i64(left + 8) ^ flip), <int64_t>(<uint64_t>read_i64(right + 8) ^ flip))
+        <int64_t>(<uint64_t>read_i64(left + 8) ^ flip),
+        <int64_t>(<uint64_t>read_i64(right + 8) ^ flip))
 
 
 cdef int _compare_uuids(const uint8_t *left, const uint8_t *right) noexcept nogil:

@@ -1,9 +1,11 @@
 # cython: language_level=3, autotestdict=False, auto_pickle=False
-"""Reads binary fields as PostgreSQL's `*_send` functions write them; what can't be told exactly is refused."""
+"""Reads binary fields as PostgreSQL's `*_send` functions write them; what can't be told exactly is
+refused.
+"""
 
 cimport cython
 
-from libc.stdint cimport INT64_MAX, INT64_MIN, int16_t, int32_t, int64_t, uint32_t, uint64_t
+from libc.stdint cimport INT64_MAX, INT64_MIN, int16_t, int32_t, int64_t, uint32_t
 from libc.string cimport memchr
 
 from parsers._buffer cimport patch_i32, put_bytes, put_i16, put_i32, put_i64, put_u8
@@ -18,7 +20,8 @@ cdef int64_t MICROSECONDS_PER_DAY = 86_400_000_000
 
 
 @cython.cdivision(True)
-cdef bint value_is_exact(const TypeNode *node, const uint8_t *value, Py_ssize_t size) noexcept nogil:
+cdef bint value_is_exact(
+        const TypeNode *node, const uint8_t *value, Py_ssize_t size) noexcept nogil:
     cdef uint8_t codec = node.codec
     if not node.exact:
         return False

@@ -1,11 +1,14 @@
-"""A single value as the binary field of COPY; the elements of multi-cell columns are not its business."""
+"""A single value as the binary field of COPY; the elements of multi-cell columns are not its
+business.
+"""
 
 from libc.stdint cimport uint8_t
 
 from parsers._buffer cimport Buffer
 from parsers._types cimport TypeNode
 
-# Appends the COPY BINARY field: i32 length (-1 = NULL), bytes.  Only for values that passed value_check;
+# Appends the COPY BINARY field: i32 length (-1 = NULL), bytes.  Only for values that passed
+# value_check;
 # raises nothing but MemoryError.
 cdef int value_to_pg(
     const TypeNode *node, const uint8_t *value, Py_ssize_t size, Buffer *out) except -1 nogil

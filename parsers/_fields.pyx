@@ -163,7 +163,7 @@ cdef int close_field(Buffer *out, Py_ssize_t start) except -1 nogil:
     cdef Py_ssize_t size = out.length - start - 4
     if size > INT32_MAX:
         with gil:
-            raise MemoryError(f"a field of {size} bytes is more than PostgreSQL's protocol can carry")
+            raise MemoryError(f"a field of {size} bytes is more than COPY can carry")
     patch_i32(out, start, <int32_t>size)
     return 0
 
@@ -183,12 +183,12 @@ cdef int _put_array(
         const TypeNode *node, const uint8_t *value, Py_ssize_t size, Buffer *out) except -1 nogil:
     cdef Items items
     cdef const uint8_t *item
-    cdef Py_ssize_t length, i
+    cdef Py_ssize_t length, _
     cdef Py_ssize_t start = out.length
     cdef Py_ssize_t count = items_open(&items, node, value, size)
     put_i32(out, 0)
     put_array_header(node, count, out)
-    for i in range(count):
+    for _ in range(count):
         items_next(&items, &item, &length)
         if item == NULL:
             put_i32(out, -1)

@@ -1,14 +1,14 @@
 # cython: language_level=3, autotestdict=False, auto_pickle=False
 """JSON of values as `SELECT JSON` prints it, and where that would lose something, what differs.
 
-NaN and the infinities are strings ("NaN", "Infinity", "-Infinity"), where Cassandra prints null.  Years before
-1 AD have a minus sign, where Cassandra's timestamps drop the era.  Empty values are null, where Cassandra
-prints "".  Floats and doubles have the fewest digits that give the same number back, where Java 17 now and then
-prints one more.
+NaN and the infinities are strings ("NaN", "Infinity", "-Infinity"), where Cassandra prints null.
+Years before 1 AD have a minus sign, where Cassandra's timestamps drop the era.  Empty values are
+null, where Cassandra prints "".  Floats and doubles have the fewest digits that give the same
+number back, where Java 17 now and then prints one more.
 """
 
 from libc.math cimport isfinite
-from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint32_t
 from libc.string cimport memcpy
 
 from parsers._buffer cimport buffer_free, buffer_init, put_bytes, put_u8
@@ -90,7 +90,8 @@ cdef bint _is_bare(const TypeNode *node, const uint8_t *value) noexcept nogil:
         return isfinite(_read_double(value))
     return (
         kind == KIND_BOOLEAN or kind == KIND_TINYINT or kind == KIND_SMALLINT or kind == KIND_INT
-        or kind == KIND_BIGINT or kind == KIND_COUNTER or kind == KIND_VARINT or kind == KIND_DECIMAL)
+        or kind == KIND_BIGINT or kind == KIND_COUNTER or kind == KIND_VARINT
+        or kind == KIND_DECIMAL)
 
 
 cdef int put_scalar_text(

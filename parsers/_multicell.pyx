@@ -1,7 +1,8 @@
 # cython: language_level=3, autotestdict=False, auto_pickle=False
-"""Puts the elements of a multi-cell column in Cassandra's order and writes them as an array or as JSON."""
+"""Puts the elements of a multi-cell column in Cassandra's order and writes them as an array or as
+JSON.
+"""
 
-from libc.stdint cimport int64_t, uint8_t
 from libc.stdlib cimport free, malloc
 
 from parsers._buffer cimport put_bytes, put_i32, put_u8
@@ -18,7 +19,8 @@ cdef enum:
 
 
 cdef int multicell_to_pg(
-        const TypeNode *node, const Element *elements, Py_ssize_t count, Buffer *out) except -1 nogil:
+        const TypeNode *node, const Element *elements, Py_ssize_t count,
+        Buffer *out) except -1 nogil:
     cdef const Element *inline_room[2 * INLINE_ELEMENTS]
     cdef const Element **room = inline_room
     if count == 0:
@@ -36,7 +38,8 @@ cdef int multicell_to_pg(
     return 0
 
 
-cdef int _compare_paths(const TypeNode *node, const Element *left, const Element *right) noexcept nogil:
+cdef int _compare_paths(
+        const TypeNode *node, const Element *left, const Element *right) noexcept nogil:
     if node.kind == KIND_LIST:
         return timeuuid_compare(left.path, right.path)
     if node.kind == KIND_UDT:
@@ -48,7 +51,8 @@ cdef int _compare_paths(const TypeNode *node, const Element *left, const Element
 cdef const Element **_sorted(
         const TypeNode *node, const Element *elements, Py_ssize_t count,
         const Element **room) noexcept nogil:
-    # Merge sort, bottom up, from one half of `room` to the other; what is in order already is left so.
+    # Merge sort, bottom up, from one half of `room` to the other; what is in order already is left
+    # so.
     cdef const Element **source = room
     cdef const Element **target = room + count
     cdef Py_ssize_t width = 1, low, middle, high, i, j, k
@@ -80,7 +84,8 @@ cdef const Element **_sorted(
 
 
 cdef int _write(
-        const TypeNode *node, const Element **elements, Py_ssize_t count, Buffer *out) except -1 nogil:
+        const TypeNode *node, const Element **elements, Py_ssize_t count,
+        Buffer *out) except -1 nogil:
     cdef Py_ssize_t start = out.length, i
     put_i32(out, 0)
     if node.codec == CODEC_ARRAY:
@@ -103,7 +108,8 @@ cdef int _write(
 
 
 cdef int _write_list(
-        const TypeNode *node, const Element **elements, Py_ssize_t count, Buffer *out) except -1 nogil:
+        const TypeNode *node, const Element **elements, Py_ssize_t count,
+        Buffer *out) except -1 nogil:
     cdef Py_ssize_t i
     put_u8(out, c'[')
     for i in range(count):
@@ -117,7 +123,8 @@ cdef int _write_list(
 
 
 cdef int _write_map(
-        const TypeNode *node, const Element **elements, Py_ssize_t count, Buffer *out) except -1 nogil:
+        const TypeNode *node, const Element **elements, Py_ssize_t count,
+        Buffer *out) except -1 nogil:
     cdef Py_ssize_t i
     put_u8(out, c'{')
     for i in range(count):
@@ -130,7 +137,8 @@ cdef int _write_map(
 
 
 cdef int _write_udt(
-        const TypeNode *node, const Element **elements, Py_ssize_t count, Buffer *out) except -1 nogil:
+        const TypeNode *node, const Element **elements, Py_ssize_t count,
+        Buffer *out) except -1 nogil:
     # Every field, also those that have no cell.
     cdef Py_ssize_t field, i = 0
     put_u8(out, c'{')

@@ -1,9 +1,11 @@
 # cython: language_level=3, autotestdict=False, auto_pickle=False
-"""Compares numbers by their bytes where that does, by their digits only where scales differ and sizes do not tell."""
+"""Compares numbers by their bytes where that does, by their digits only where scales differ and
+sizes do not tell.
+"""
 
 cimport cython
 
-from libc.stdint cimport int32_t, int64_t, uint32_t
+from libc.stdint cimport int64_t, uint32_t
 
 from parsers._numeric cimport (
     MAX_MAGNITUDE_BITS,
@@ -61,7 +63,7 @@ cdef int decimal_compare(
     cdef int64_t left_bits, right_bits
     cdef int sign
     if left_size < 4 or right_size < 4:
-        return (left_size >= 4) - (right_size >= 4)
+        return <int>(left_size >= 4) - <int>(right_size >= 4)
     left_scale = read_i32(left)
     right_scale = read_i32(right)
     left += 4

@@ -13,7 +13,8 @@ cdef enum:
     INLINE_LIMBS = 40
 
 
-# A magnitude in base 10^8, least significant limb first; `limbs` points to `inline_limbs` while it fits there,
+# A magnitude in base 10^8, least significant limb first; `limbs` points to `inline_limbs` while it
+# fits there,
 # so the struct must not be copied.  digits_free when done.
 cdef struct Digits:
     uint32_t *limbs
@@ -27,7 +28,8 @@ cdef int digits_load(Digits *digits, const uint8_t *value, Py_ssize_t size) exce
 cdef bint digits_try_load(Digits *digits, const uint8_t *value, Py_ssize_t size) noexcept nogil
 cdef void digits_free(Digits *digits) noexcept nogil
 
-# Bits of the magnitude (0 for 0 and -1 needs 1); a bound that is exact but for powers of two below zero.
+# Bits of the magnitude (0 for 0 and -1 needs 1); a bound that is exact but for powers of two below
+# zero.
 cdef int64_t magnitude_bits(const uint8_t *value, Py_ssize_t size) noexcept nogil
 
 # Whether numeric holds unscaled * 10^-scale with that scale.
@@ -44,7 +46,8 @@ cdef int put_numeric(
 cdef int put_decimal_text(
     Buffer *out, const uint8_t *unscaled, Py_ssize_t size, int32_t scale) except -1 nogil
 
-# numeric's binary field to the minimal two's complement of its unscaled value; `scale` receives its dscale.
+# numeric's binary field to the minimal two's complement of its unscaled value; `scale` receives its
+# dscale.
 # ValueError for NaN, infinities and malformed fields.
 cdef int numeric_unscaled(
     Buffer *out, const uint8_t *field, Py_ssize_t size, int32_t *scale) except -1 nogil

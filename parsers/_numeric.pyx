@@ -1,5 +1,7 @@
 # cython: language_level=3, autotestdict=False, auto_pickle=False
-"""Numbers of any length, without Python's integers: base conversion is quadratic, which the size limits bound."""
+"""Numbers of any length, without Python's integers: base conversion is quadratic, which the size
+limits bound.
+"""
 
 cimport cython
 
@@ -117,7 +119,7 @@ cdef int64_t magnitude_bits(const uint8_t *value, Py_ssize_t size) noexcept nogi
     top = value[i] ^ flip
     bits = 8 * <int64_t>(size - i)
     while not top & 0x80:
-        top <<= 1
+        top = <uint8_t>(top << 1)
         bits -= 1
     return bits
 
@@ -131,7 +133,9 @@ cdef bint numeric_fits(const uint8_t *unscaled, Py_ssize_t size, int64_t scale) 
     if bits == 0:
         return True
     # 10^d has more than 3.3219 d bits; the bound is one digit short of exact at most.
-    return bits <= MAX_MAGNITUDE_BITS and bits * 30103 // 100000 + 1 - scale <= MAX_DIGITS_BEFORE_POINT
+    if bits > MAX_MAGNITUDE_BITS:
+        return False
+    return bits * 30103 // 100000 + 1 - scale <= MAX_DIGITS_BEFORE_POINT
 
 
 cdef bint is_minimal(const uint8_t *value, Py_ssize_t size) noexcept nogil:
@@ -191,7 +195,8 @@ cdef int put_numeric(
 @cython.cdivision(True)
 cdef inline int32_t _scaled_group(
         const Digits *digits, Py_ssize_t i, int32_t factor, int32_t split) noexcept nogil:
-    # The i-th base-10000 digit of the magnitude times factor; split = 10000 / factor.  What comes up from
+    # The i-th base-10000 digit of the magnitude times factor; split = 10000 / factor.  What comes
+    # up from
     # below is less than factor, and what stays is a multiple of it: there is no further carry.
     return _group(digits, i) % split * factor + _group(digits, i - 1) // split
 
@@ -251,7 +256,7 @@ cdef int put_decimal_text(
         out.data[start + 1] = c'.'
     if adjusted != 0:
         put_u8(out, c'E')
-        put_u8(out, c'+' if adjusted > 0 else c'-')
+        put_u8(out, <uint8_t>(c'+' if adjusted > 0 else c'-'))
         _put_small(out, <uint64_t>(adjusted if adjusted > 0 else -adjusted))
     return 0
 

@@ -27,11 +27,13 @@ cdef int put_inet(Buffer *out, const uint8_t *value, Py_ssize_t size) except -1 
 # `0x` and lower-case digits.
 cdef int put_hex(Buffer *out, const uint8_t *value, Py_ssize_t size) except -1 nogil
 
-# Java's Double.toString and Float.toString (Java 19 and later: the fewest digits that give the value back).
+# Java's Double.toString and Float.toString (Java 19 and later: the fewest digits that give the
+# value back).
 cdef int put_double(Buffer *out, double value) except -1 nogil
 cdef int put_float(Buffer *out, float value) except -1 nogil
 
-# A JSON string of UTF-8 text, quotes included, escaped as Cassandra does; what becomes of U+0000: a NulPolicy.
+# A JSON string of UTF-8 text, quotes included, escaped as Cassandra does; what becomes of U+0000: a
+# NulPolicy.
 cdef int put_json_string(
     Buffer *out, const uint8_t *text, Py_ssize_t size, uint8_t nul_policy) except -1 nogil
 

@@ -1,16 +1,19 @@
 # cython: language_level=3, autotestdict=False, auto_pickle=False
-"""Writes scalars as text, in C alone; what the values mean and whether they are legal was settled before."""
+"""Writes scalars as text, in C alone; what the values mean and whether they are legal was settled
+before.
+"""
 
 cimport cython
 
 from libc.math cimport fabs, isinf, isnan, signbit
-from libc.stdint cimport uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 from libc.stdio cimport snprintf
 from libc.stdlib cimport atoi, strtod
-from libc.string cimport memcmp, memcpy, memset, strlen
+from libc.string cimport strlen
 
 from parsers._buffer cimport buffer_reserve, put_bytes, put_u8
 from parsers._types cimport NUL_REPLACE
+from parsers._wire cimport is_ipv4_mapped
 
 cdef extern from "<stdlib.h>" nogil:
     float strtof(const char *, char **)
@@ -51,7 +54,8 @@ cdef int put_date(Buffer *out, int64_t days) except -1 nogil:
     cdef int64_t day_of_era = shifted - era * 146097
     cdef int64_t year_of_era = (
         day_of_era - day_of_era // 1460 + day_of_era // 36524 - day_of_era // 146096) // 365
-    cdef int64_t day_of_year = day_of_era - (365 * year_of_era + year_of_era // 4 - year_of_era // 100)
+    cdef int64_t day_of_year = (
+        day_of_era - (365 * year_of_era + year_of_era // 4 - year_of_era // 100))
     cdef int64_t month_index = (5 * day_of_year + 2) // 153
     cdef int64_t day = day_of_year - (153 * month_index + 2) // 5 + 1
     cdef int64_t month = month_index + 3 if month_index < 10 else month_index - 9
@@ -123,7 +127,8 @@ cdef inline uint64_t _magnitude(int64_t value) noexcept nogil:
 
 @cython.cdivision(True)
 cdef uint64_t _put_unit(
-        Buffer *out, uint64_t amount, uint64_t divisor, const char *unit) except? 0xFFFFFFFFFFFFFFFF nogil:
+        Buffer *out, uint64_t amount, uint64_t divisor, const char *unit
+) except? 0xFFFFFFFFFFFFFFFF nogil:
     if amount < divisor:
         return amount
     _put_padded(out, amount // divisor, 1)
@@ -148,13 +153,9 @@ cdef int put_uuid(Buffer *out, const uint8_t *value) except -1 nogil:
 
 
 cdef int put_inet(Buffer *out, const uint8_t *value, Py_ssize_t size) except -1 nogil:
-    cdef uint8_t mapped[12]
     cdef char text[8]
     cdef int i
-    memset(mapped, 0, 10)
-    mapped[10] = 0xFF
-    mapped[11] = 0xFF
-    if size == 16 and memcmp(value, mapped, 12) == 0:
+    if is_ipv4_mapped(value, size):
         value += 12
         size = 4
     if size == 4:
@@ -223,7 +224,8 @@ cdef int _put_special(Buffer *out, double value) except -1 nogil:
 
 
 cdef int _put_java(Buffer *out, bint negative, const char *text, int precision) except -1 nogil:
-    # `text` is C's d.ddde[+-]xx; Java writes 10^-3 <= |v| < 10^7 plainly, always with a digit after the point.
+    # `text` is C's d.ddde[+-]xx; Java writes 10^-3 <= |v| < 10^7 plainly, always with a digit after
+    # the point.
     cdef char digits[24]
     cdef int count = 0, exponent, point, i
     digits[0] = text[0]
@@ -239,7 +241,7 @@ cdef int _put_java(Buffer *out, bint negative, const char *text, int precision) 
         point = exponent + 1
         if point <= 0:
             put_ascii(out, "0.")
-            for i in range(-point):
+            for _ in range(-point):
                 put_u8(out, c'0')
             return put_bytes(out, <const uint8_t *>digits, count)
         for i in range(point):

@@ -1,4 +1,6 @@
-"""A CQL type compiled together with the PostgreSQL type it is written as: the tree the value codecs walk."""
+"""A CQL type compiled together with the PostgreSQL type it is written as: the tree the value codecs
+walk.
+"""
 
 from libc.stdint cimport int32_t, uint8_t, uint32_t
 
@@ -56,7 +58,8 @@ cdef enum PgKind:
     PG_VECTOR
 
 
-# What the codec does with a value, chosen once from (TypeKind, PgKind) so that the hot path has one switch.
+# What the codec does with a value, chosen once from (TypeKind, PgKind) so that the hot path has one
+# switch.
 cdef enum Codec:
     CODEC_COPY = 1      # same bytes on both sides, `wire_length` of them
     CODEC_INTEGER       # sign-extended to the width of pg_kind
@@ -98,9 +101,9 @@ cdef struct TypeNode:
     uint8_t frozen              # 1 unless a multi-cell list, set, map or UDT
     uint8_t key                 # 1 for (part of) a primary key column: stricter value_check
     uint8_t nul_policy          # NulPolicy
-    uint8_t exact               # value_from_pg(value_to_pg(v)) == v for all v with value_is_exact(v)
+    uint8_t exact               # value_from_pg undoes value_to_pg where value_is_exact
     uint8_t element_fixed       # vector: elements stand without a length
-    int32_t fixed_length        # of the cell value on the wire in an Unfiltered row; -1: uvint length prefix
+    int32_t fixed_length        # of a cell's value in the log; -1: its length stands before it
     int32_t wire_length         # exact length of a non-empty scalar value; -1: varies
     uint32_t pg_oid             # 0 for types of an extension
     int32_t dimension           # vector

@@ -1,5 +1,7 @@
 # cython: language_level=3, autotestdict=False, auto_pickle=False
-"""Compiles a CQL type and the PostgreSQL type it is written as into a tree of C nodes; it touches no value."""
+"""Compiles a CQL type and the PostgreSQL type it is written as into a tree of C nodes; it touches
+no value.
+"""
 
 cimport cython
 
@@ -33,14 +35,16 @@ _KINDS = {
     "empty": KIND_EMPTY,
 }
 
-# PostgreSQL type -> (PgKind, oid, oid of its array); pg_type.dat.  Extension types have no fixed oid.
+# PostgreSQL type -> (PgKind, oid, oid of its array); pg_type.dat.  Extension types have no fixed
+# oid.
 _PG_TYPES = {
     "bool": (PG_BOOL, 16, 1000), "int2": (PG_INT2, 21, 1005), "int4": (PG_INT4, 23, 1007),
     "int8": (PG_INT8, 20, 1016), "float4": (PG_FLOAT4, 700, 1021), "float8": (PG_FLOAT8, 701, 1022),
     "numeric": (PG_NUMERIC, 1700, 1231), "text": (PG_TEXT, 25, 1009), "bytea": (PG_BYTEA, 17, 1001),
     "uuid": (PG_UUID, 2950, 2951), "inet": (PG_INET, 869, 1041),
     "timestamptz": (PG_TIMESTAMPTZ, 1184, 1185), "date": (PG_DATE, 1082, 1182),
-    "time": (PG_TIME, 1083, 1183), "interval": (PG_INTERVAL, 1186, 1187), "jsonb": (PG_JSONB, 3802, 3807),
+    "time": (PG_TIME, 1083, 1183), "interval": (PG_INTERVAL, 1186, 1187),
+    "jsonb": (PG_JSONB, 3802, 3807),
     "vector": (PG_VECTOR, 0, 0),
 }
 
@@ -123,12 +127,13 @@ cdef TypeNode *_compile(object cql_type, str pg_type, bint key, int nul, int dep
     return node
 
 
-cdef int _fill(TypeNode *node, object cql_type, str pg_type, bint key, int nul, int depth) except -1:
+cdef int _fill(
+        TypeNode *node, object cql_type, str pg_type, bint key, int nul, int depth) except -1:
     kind = _kind(cql_type)
     node.kind = kind
     node.frozen = not cql_type.is_multicell
-    node.key = key
-    node.nul_policy = nul
+    node.key = <uint8_t>key
+    node.nul_policy = <uint8_t>nul
     node.fixed_length = -1 if cql_type.fixed_length is None else cql_type.fixed_length
     node.wire_length = _WIRE_LENGTHS.get(kind, -1)
     node.dimension = cql_type.dimension if isinstance(cql_type, VectorType) else 0
@@ -193,7 +198,8 @@ cdef int _children(
 
 
 cdef int _names(TypeNode *node, tuple field_names) except -1:
-    # A name with capitals keeps its CQL quotes inside the JSON string, as Cassandra's toJson has it.
+    # A name with capitals keeps its CQL quotes inside the JSON string, as Cassandra's toJson has
+    # it.
     cdef bytes text
     cdef uint8_t *copy
     cdef Py_ssize_t i

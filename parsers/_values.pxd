@@ -1,4 +1,5 @@
-"""One Cassandra value to one PostgreSQL binary field: check first, then write; and back where that is exact.
+"""One Cassandra value to one PostgreSQL binary field: check first, then write; and back where that
+is exact.
 
 The names that decoder and merge use, gathered from the modules that define them.
 """

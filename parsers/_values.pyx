@@ -1,5 +1,7 @@
 # cython: language_level=3, autotestdict=False, auto_pickle=False
-"""The value codecs as Python functions, for tests and tools: a Python object per value, never the hot path."""
+"""The value codecs as Python functions, for tests and tools: a Python object per value, never the
+hot path.
+"""
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport int32_t, uint8_t
@@ -16,7 +18,9 @@ def check(CompiledType compiled not None, const uint8_t[::1] value not None) -> 
 
 
 def to_pg(CompiledType compiled not None, const uint8_t[::1] value not None) -> bytes:
-    """The field with its length (-1: NULL); ValueError with the reason if the value can't be written."""
+    """The field with its length (-1: NULL); ValueError with the reason if the value can't be
+    written.
+    """
     cdef Buffer out
     _require(value_check(compiled.node, _address(value), value.shape[0]))
     buffer_init(&out)

@@ -1,4 +1,6 @@
-"""The parts of a value: integers, durations, counter contexts, items of collections; it judges no content."""
+"""The parts of a value: integers, durations, counter contexts, items of collections; it judges no
+content.
+"""
 
 from libc.stdint cimport int32_t, int64_t, uint8_t
 
@@ -14,7 +16,8 @@ cdef struct Items:
     bint varint_lengths         # vector of a variable type
 
 
-# Opens a value and returns how many items it says it holds (a map: keys and values); -1: an impossible count.
+# Opens a value and returns how many items it says it holds (a map: keys and values); -1: an
+# impossible count.
 cdef Py_ssize_t items_open(
     Items *items, const TypeNode *node, const uint8_t *value, Py_ssize_t size) noexcept nogil
 
@@ -25,7 +28,8 @@ cdef int32_t read_i32(const uint8_t *p) noexcept nogil
 cdef int64_t read_i64(const uint8_t *p) noexcept nogil
 cdef int64_t read_integer(const uint8_t *p, Py_ssize_t size) noexcept nogil
 
-# A counter's total: of the 8 bytes of a total, or of the shards of a context.  False if it is neither.
+# A counter's total: of the 8 bytes of a total, or of the shards of a context.  False if it is
+# neither.
 cdef bint counter_total(const uint8_t *value, Py_ssize_t size, int64_t *total) noexcept nogil
 
 # False unless the value is three signed vints of one sign that fit, and nothing else.
@@ -33,6 +37,9 @@ cdef bint duration_parts(
     const uint8_t *value, Py_ssize_t size,
     int32_t *months, int32_t *days, int64_t *nanoseconds) noexcept nogil
 
+
+# Whether the address is IPv4 inside IPv6, which Java prints as IPv4.
+cdef bint is_ipv4_mapped(const uint8_t *value, Py_ssize_t size) noexcept nogil
 
 # Whether an empty value is one; Cassandra's serializers give null for those of all other types.
 cdef inline bint has_empty_value(const TypeNode *node) noexcept nogil:

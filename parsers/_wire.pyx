@@ -1,8 +1,10 @@
 # cython: language_level=3, autotestdict=False, auto_pickle=False
-"""Takes values apart: integers, durations, counter contexts, the items of collections; each length checked."""
+"""Takes values apart: integers, durations, counter contexts, the items of collections; each length
+checked.
+"""
 
 from libc.stdint cimport INT32_MAX, INT32_MIN, uint32_t, uint64_t
-from libc.string cimport memcpy
+from libc.string cimport memcmp, memcpy, memset
 
 from parsers._types cimport KIND_MAP, KIND_TUPLE, KIND_UDT, KIND_VECTOR
 
@@ -81,7 +83,8 @@ cdef bint duration_parts(
 
 
 cdef Py_ssize_t _read_uvint(
-        const uint8_t *value, Py_ssize_t position, Py_ssize_t size, uint64_t *result) noexcept nogil:
+        const uint8_t *value, Py_ssize_t position, Py_ssize_t size,
+        uint64_t *result) noexcept nogil:
     # Returns the position behind it, -1 if the bytes end before.
     cdef uint64_t number
     cdef int extra = 0, i
@@ -154,3 +157,10 @@ cdef bint items_next(Items *items, const uint8_t **item, Py_ssize_t *length) noe
     length[0] = size
     items.position = position + size
     return True
+
+
+cdef bint is_ipv4_mapped(const uint8_t *value, Py_ssize_t size) noexcept nogil:
+    cdef uint8_t[12] prefix
+    memset(prefix, 0, 10)
+    prefix[10] = prefix[11] = 0xFF
+    return size == 16 and memcmp(value, prefix, 12) == 0

@@ -1,4 +1,4 @@
-"""What PostgreSQL makes of the fields: it must take them, read them as meant, and send them back."""
+"""What PostgreSQL makes of fields: it must take them, read them as meant and send them back."""
 
 from __future__ import annotations
 
@@ -96,9 +96,7 @@ def expected_text(name: str, value: bytes) -> str:
 def test_scalars(connection: psycopg.Connection, name: str) -> None:
     pg_type = DEFAULT_PG_TYPES[name]
     compiled = compile_type(Native(name), pg_type)
-    written = [
-        v for v in drawn(values(Native(name)), EXAMPLES) if not check(compiled, v)
-    ]
+    written = [v for v in drawn(values(Native(name)), EXAMPLES) if not check(compiled, v)]
     fields = [to_pg(compiled, value) for value in written]
     store(connection, pg_type, fields)
     back = sent_back(connection)
@@ -129,9 +127,7 @@ def check_intervals(connection: psycopg.Connection, written: list[bytes]) -> Non
     months = texts(connection, "extract(year FROM v) * 12 + extract(month FROM v)")
     days = texts(connection, "extract(day FROM v)")
     hours = texts(connection, "extract(hour FROM v)")
-    rest = texts(
-        connection, "extract(minute FROM v) * 60000000 + extract(microseconds FROM v)"
-    )
+    rest = texts(connection, "extract(minute FROM v) * 60000000 + extract(microseconds FROM v)")
     units = {"y": 12, "mo": 1, "d": 1, "h": 3600 * 10**9, "m": 60 * 10**9}
     units |= {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
     for n, value in enumerate(written):
@@ -203,9 +199,7 @@ def test_json(connection: psycopg.Connection) -> None:
     store(connection, "jsonb", fields)
     for ours, text in zip(written, texts(connection, "v"), strict=True):
         assert text is not None
-        assert json.loads(text, parse_float=Decimal) == json.loads(
-            ours, parse_float=Decimal
-        )
+        assert json.loads(text, parse_float=Decimal) == json.loads(ours, parse_float=Decimal)
 
 
 def test_text_of_anything(connection: psycopg.Connection) -> None:
@@ -222,19 +216,31 @@ def test_text_of_anything(connection: psycopg.Connection) -> None:
     assert texts(connection, "v") == written
 
 
+def days(number: int) -> bytes:
+    return struct.pack(">I", 2**31 + number)
+
+
+def int64(number: int) -> bytes:
+    return struct.pack(">q", number)
+
+
+def decimal(unscaled: int, scale: int) -> bytes:
+    return struct.pack(">i", scale) + varint(unscaled)
+
+
 @pytest.mark.parametrize(
     ("name", "edge", "beyond"),
     [
-        ("date", struct.pack(">I", 2**31 - 2_440_588), struct.pack(">I", 2**31 - 2_440_589)),
-        ("date", struct.pack(">I", 2**31 + 2_145_042_905), struct.pack(">I", 2**31 + 2_145_042_906)),
-        ("timestamp", struct.pack(">q", -210_866_803_200_000), struct.pack(">q", -210_866_803_200_001)),
-        ("timestamp", struct.pack(">q", 9_224_318_015_999_999), struct.pack(">q", 9_224_318_016_000_000)),
-        ("decimal", struct.pack(">i", 16_383) + varint(7), struct.pack(">i", 16_384) + varint(7)),
+        ("date", days(-2_440_588), days(-2_440_589)),
+        ("date", days(2_145_042_905), days(2_145_042_906)),
+        ("timestamp", int64(-210_866_803_200_000), int64(-210_866_803_200_001)),
+        ("timestamp", int64(9_224_318_015_999_999), int64(9_224_318_016_000_000)),
+        ("decimal", decimal(7, 16_383), decimal(7, 16_384)),
         ("varint", varint(2**435_411 - 1), varint(10**131_072)),
         ("varint", varint(-(2**435_411)), varint(-(10**131_072))),
-        ("decimal", struct.pack(">i", -131_071) + varint(7), struct.pack(">i", -131_072) + varint(7)),
+        ("decimal", decimal(7, -131_071), decimal(7, -131_072)),
     ],
-)  # fmt: skip
+)
 def test_limits_are_postgres_own(
     connection: psycopg.Connection, name: str, edge: bytes, beyond: bytes
 ) -> None:
@@ -267,16 +273,12 @@ def test_keys_that_are_refused_are_those_that_postgres_merges(
     assert [check(key, value) == 0 for value in zeros] == [True, False]
 
 
-@pytest.mark.parametrize(
-    "name", sorted(set(SCALARS) - {"duration", "decimal", "varint"})
-)
+@pytest.mark.parametrize("name", sorted(set(SCALARS) - {"duration", "decimal", "varint"}))
 def test_distinct_keys_stay_distinct(connection: psycopg.Connection, name: str) -> None:
     # decimal is the exception: 1.0 and 1.00 are one clustering, but two partition keys.
     compiled = compile_type(Native(name), DEFAULT_PG_TYPES[name], key=True)
     found = {v for v in drawn(values(Native(name)), EXAMPLES) if not check(compiled, v)}
-    store(
-        connection, DEFAULT_PG_TYPES[name], [to_pg(compiled, value) for value in found]
-    )
+    store(connection, DEFAULT_PG_TYPES[name], [to_pg(compiled, value) for value in found])
     row = connection.execute("SELECT count(DISTINCT v) FROM v").fetchone()
     assert row == (len(found),)
 
@@ -289,12 +291,8 @@ def test_json_keys_stay_distinct(connection: psycopg.Connection) -> None:
         compiled = compile_type(cql_type, "jsonb", key=True)
         if check(compiled, left) or check(compiled, right) or left == right:
             continue
-        if (
-            "decimal" in str(cql_type)
-            or "inet" in str(cql_type)
-            or "udt" in str(cql_type)
-        ):
-            continue
+        if "decimal" in repr(cql_type):
+            continue  # 1.0 and 1.00 are one clustering
         ours = [to_json(compiled, value).decode() for value in (left, right)]
         same = connection.execute("SELECT %s::jsonb = %s::jsonb", ours).fetchone()
         # Trailing nulls of tuples may be absent: those are one key to Cassandra, too.
