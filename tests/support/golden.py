@@ -19,6 +19,11 @@ from pathlib import Path
 from typing import Any
 
 GOLDEN = Path(__file__).parent.parent / "golden"
+KEYS = {
+    "cdc-tail:1": bytes.fromhex("ea3364d62a6e582f7228c3091e37e1cd"),
+    "cdc-tail:2": bytes.fromhex("7c5c5a37866c53ff1d370c4f3008aee8324c37647880d6545064f37502abca89"),
+}
+"""Key alias -> AES key of the encrypted segments, as in `golden/keystores`."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,5 @@
-"""Compares decoders on random mutations: reference against Cassandra's own CommitLogReader.
+"""Compares decoders on random mutations: compiled against reference, and that against Cassandra's
+own CommitLogReader.
 
     python -m tests.tools.differential --series 5.0 --mutations 1000000
 
@@ -16,8 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from tests.reference.catalog import Catalog
+from tests.reference.descriptor import read_descriptor
 from tests.reference.dump import dump_segment
+from tests.reference.entries import Damage
 from tests.reference.generate.log import FIRST_SEGMENT_ID, random_mutations, segment
+from tests.reference.segment import Decoded, Undecodable, read_segment
+from tests.support.decoded import CompiledDecoder, of_reference, of_views
 from tests.tools.dump import dump
 
 # The log version that the reader of a series is asked to read.
@@ -49,6 +54,21 @@ def differences(series: str, path: Path, seed: int) -> Iterator[tuple[Any, Any]]
             yield our, their
 
 
+def compiled_differences(data: bytes) -> Iterator[tuple[Any, Any]]:
+    """Pairs (compiled, reference) of what they say differently about a segment's mutations."""
+    version = read_descriptor(data).version
+    catalog, compiled = Catalog(), CompiledDecoder()
+    for item in read_segment(data, catalog):
+        if isinstance(item, Undecodable | Damage):
+            yield None, item
+        elif isinstance(item, Decoded):
+            views = compiled.views(item.entry.mutation, version.number)
+            said, expected = of_views(views), of_reference(item.mutation, version, catalog)
+            if said != expected:
+                yield said, expected
+            compiled.learn(views)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--series", default="5.0", choices=list(LOG_VERSIONS))
@@ -65,6 +85,9 @@ def main() -> None:
                 for our, their in differences(arguments.series, path, seed):
                     differing += 1
                     print(json.dumps({"seed": seed, "reference": our, "cassandra": their}))
+                for said, expected in compiled_differences(path.read_bytes()):
+                    differing += 1
+                    print(f"seed {seed}: compiled {said}, reference {expected}")
             compared += count
             left -= count
             seed += 1

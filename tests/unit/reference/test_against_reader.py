@@ -9,13 +9,7 @@ import pytest
 
 from tests.reference.catalog import Catalog
 from tests.reference.dump import dump_segment
-from tests.support.golden import GoldenCase, golden_cases, segment_id
-
-# As in tests/golden/keystores/README.md.
-KEYS = {
-    "cdc-tail:1": bytes.fromhex("ea3364d62a6e582f7228c3091e37e1cd"),
-    "cdc-tail:2": bytes.fromhex("7c5c5a37866c53ff1d370c4f3008aee8324c37647880d6545064f37502abca89"),
-}
+from tests.support.golden import KEYS, GoldenCase, golden_cases, segment_id
 
 
 def by_table(line: dict[str, Any]) -> dict[str, Any]:

@@ -13,12 +13,7 @@ import pytest
 
 from tests.reference.replay import Replay
 from tests.reference.select import Selected
-from tests.support.golden import GoldenCase, golden_cases
-
-KEYS = {
-    "cdc-tail:1": bytes.fromhex("ea3364d62a6e582f7228c3091e37e1cd"),
-    "cdc-tail:2": bytes.fromhex("7c5c5a37866c53ff1d370c4f3008aee8324c37647880d6545064f37502abca89"),
-}
+from tests.support.golden import KEYS, GoldenCase, golden_cases
 
 
 def shown(value: Selected | None) -> str | None:
