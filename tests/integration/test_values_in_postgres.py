@@ -12,6 +12,7 @@ import psycopg
 import pytest
 from hypothesis import strategies as st
 
+from cdc_tail.local.postgres import PostgresServer
 from parsers.cql_types import CqlType, ListType, Native, SetType, VectorType
 from parsers.render import render
 from parsers.values import check, compile_type, from_pg, is_exact, to_json, to_pg
@@ -29,11 +30,13 @@ HEADER = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
 EXAMPLES = 300
 
 
-@pytest.fixture
-def connection(database: str) -> Iterator[psycopg.Connection]:
-    with psycopg.connect(database, autocommit=True) as opened:
+@pytest.fixture(scope="module")
+def connection(postgres: PostgresServer) -> Iterator[psycopg.Connection]:
+    # One database for all: each test makes the table anew.
+    with psycopg.connect(postgres.create_database("values"), autocommit=True) as opened:
         opened.execute("SET timezone = 'UTC'")
         yield opened
+    postgres.drop_database("values")
 
 
 def store(connection: psycopg.Connection, pg_type: str, fields: list[bytes]) -> None:
@@ -239,6 +242,10 @@ def decimal(unscaled: int, scale: int) -> bytes:
         ("varint", varint(2**435_411 - 1), varint(10**131_072)),
         ("varint", varint(-(2**435_411)), varint(-(10**131_072))),
         ("decimal", decimal(7, -131_071), decimal(7, -131_072)),
+    ],
+    ids=[
+        *("first date", "last date", "first timestamp", "last timestamp", "smallest decimal"),
+        *("largest varint", "least varint", "largest decimal"),
     ],
 )
 def test_limits_are_postgres_own(
