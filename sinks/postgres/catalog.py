@@ -46,6 +46,16 @@ class MirrorColumn:
     added_after_us: int | None = None
     dropped_us: int | None = None
 
+    def is_newer_than(self, last_drop_us: int | None) -> bool:
+        """Whether a definition is from before the drop after which the column was added again.
+
+        `last_drop_us` is the last drop that the definition knows. What such a definition calls by
+        the column's name is void in the mirror.
+        """
+        return self.added_after_us is not None and (
+            last_drop_us is None or last_drop_us < self.added_after_us
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Mirror:

@@ -56,7 +56,7 @@ def plan(mirror: Mirror, wanted: Wanted) -> Changes:
         elif _was_dropped(known, dropped_us):
             changes.added.append(want)
             live[name] = known
-        elif not _is_of_older(known, dropped_us):
+        elif not known.is_newer_than(dropped_us):
             _plan_type(mirror, known, want, changes)
     for name, column in live.items():
         dropped_us = wanted.dropped_us.get(name)
@@ -71,13 +71,6 @@ def _was_dropped(column: MirrorColumn, dropped_us: int | None) -> bool:
     """Whether the drop is one that came after the mirror's column was added."""
     return dropped_us is not None and (
         column.added_after_us is None or dropped_us > column.added_after_us
-    )
-
-
-def _is_of_older(column: MirrorColumn, dropped_us: int | None) -> bool:
-    """Whether the definition is from before the drop after which the mirror's column was added."""
-    return column.added_after_us is not None and (
-        dropped_us is None or dropped_us < column.added_after_us
     )
 
 

@@ -100,6 +100,13 @@ def test_a_keyspace_in_use_and_words_in_any_case() -> None:
     assert made.is_counter
 
 
+@pytest.mark.parametrize(
+    ("options", "cdc"), [("", True), ("WITH cdc = true", True), ("WITH cdc = FALSE", False)]
+)
+def test_a_table_is_for_cdc_unless_the_text_says_that_it_is_not(options: str, cdc: bool) -> None:
+    assert table(f"CREATE TABLE k.t (k int PRIMARY KEY) {options}").cdc is cdc
+
+
 def test_types_may_be_altered_to_use_later_ones() -> None:
     made = table(
         "CREATE TYPE k.a (x int); CREATE TYPE k.b (y int); ALTER TYPE k.a ADD b frozen<b>;"
