@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from parsers.cql_types import CqlType, ListType, MapType, SetType, TupleType, UdtType, VectorType
 from parsers.schema import Table
@@ -76,7 +76,7 @@ def table_updates(table: Table, written_us: int) -> list[Update]:
 
 
 def make_row(
-    table: str, key: tuple[str, ...], written_us: int | dict[str, int], values: dict[str, Value]
+    table: str, key: tuple[str, ...], written_us: int | dict[str, int], values: Mapping[str, Value]
 ) -> RawRow:
     """A row of `system_schema.<table>`; `written_us` is one timestamp, or one per column.
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from parsers.schema_log import SchemaLog
 from parsers.schema_rows import make_row
 from parsers.schema_state import RawRange, RawRow, Update
+from parsers.schema_values import Value
 from tests.support.tables import IDS, create, drop, table
 
 FIRST = f"CREATE TABLE ks.t (k int PRIMARY KEY, v int) WITH ID = {IDS[0]} AND cdc = true"
@@ -19,18 +20,27 @@ SECOND = f"CREATE TABLE ks.t (k text, c int, v text, PRIMARY KEY (k, c)) WITH ID
 
 
 def add_column(name: str, type_text: str, written_us: int) -> Update:
-    values = {"kind": "regular", "position": -1, "type": type_text, "clustering_order": "none"}
+    values: dict[str, Value] = {
+        "kind": "regular",
+        "position": -1,
+        "type": type_text,
+        "clustering_order": "none",
+    }
     return Update(
         table="columns",
         pk=b"ks",
-        rows=[make_row("columns", ("t", name), written_us, {**values})],
+        rows=[make_row("columns", ("t", name), written_us, values)],
     )
 
 
 def drop_column(name: str, type_text: str, written_us: int) -> list[Update]:
     gone = RawRow(ck=[b"t", name.encode()], deletion=(written_us, written_us // 1_000_000))
-    values = {"kind": "regular", "type": type_text, "dropped_time": written_us // 1000}
-    row = make_row("dropped_columns", ("t", name), written_us, {**values})
+    values: dict[str, Value] = {
+        "kind": "regular",
+        "type": type_text,
+        "dropped_time": written_us // 1000,
+    }
+    row = make_row("dropped_columns", ("t", name), written_us, values)
     return [
         Update(table="columns", pk=b"ks", rows=[gone]),
         Update(table="dropped_columns", pk=b"ks", rows=[row]),
