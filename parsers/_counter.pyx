@@ -27,6 +27,10 @@ cdef struct Context:
 cdef int open_context(const uint8_t *bytes, int32_t length, Context *out) noexcept nogil:
     """0, or -1 when the bytes are no counter context."""
     cdef int32_t header
+    if length == 0:
+        out.header = out.shards = bytes
+        out.n_header = out.n_shards = 0
+        return 0
     if length < 2:
         return -1
     header = <int16_t>be16(bytes)

@@ -33,16 +33,18 @@ from parsers._model cimport (
     Row,
 )
 from parsers._reconcile cimport shadow_row, sort_cells
-from parsers._check cimport Element, element_check, value_check
+from parsers._check cimport NULL_IN_KEY, Element, element_check, value_check
 
 from parsers.formats import mutation_format
 
 cdef enum:
     # partition update flags (5.2)
     IS_EMPTY = 0x01
+    IS_REVERSED = 0x02          # of read responses only
     HAS_PARTITION_DELETION = 0x04
     HAS_STATIC_ROW = 0x08
     HAS_ROW_ESTIMATE = 0x10
+    PARTITION_FLAGS = 0x1F
     # unfiltered flags (5.4)
     END_OF_PARTITION = 0x01
     IS_MARKER = 0x02
@@ -53,12 +55,14 @@ cdef enum:
     HAS_COMPLEX_DELETION = 0x40
     EXTENSION_FLAG = 0x80
     EXTENDED_IS_STATIC = 0x01
+    EXTENDED_FLAGS = 0x03
     # cell flags (5.7)
     IS_DELETED = 0x01
     IS_EXPIRING = 0x02
     HAS_EMPTY_VALUE = 0x04
     USE_ROW_TIMESTAMP = 0x08
     USE_ROW_TTL = 0x10
+    CELL_FLAGS = 0x1F
     # bound kinds (5.5)
     EXCL_END_BOUND = 0
     INCL_START_BOUND = 1
@@ -66,8 +70,6 @@ cdef enum:
     INCL_END_EXCL_START_BOUNDARY = 5
     INCL_END_BOUND = 6
     EXCL_START_BOUND = 7
-
-cdef int NULL_IN_KEY = 255   # beyond value_check's codes
 
 cdef uint64_t TIMESTAMP_EPOCH = 1442880000000000
 cdef uint64_t DELETION_TIME_EPOCH = 1442880000
@@ -200,6 +202,8 @@ cdef int decode_update(Decoding *d, const TableCode *table, Update *u) except -1
         return malformed(d, "ends in a partition key")
     if read_u8(c, &flags) < 0:
         return malformed(d, "ends in the flags of a partition update")
+    if flags & IS_REVERSED or flags > PARTITION_FLAGS:
+        return malformed(d, "has impossible flags of a partition update")
     verdict = check_partition_key(d, table, &u.key)
     if verdict != DECODED:
         return verdict
@@ -236,7 +240,9 @@ cdef int decode_update(Decoding *d, const TableCode *table, Update *u) except -1
             read_u8(c, &row_flags) < 0
             or read_u8(c, &extended) < 0
             or not row_flags & EXTENSION_FLAG
+            or row_flags & (END_OF_PARTITION | IS_MARKER)
             or not extended & EXTENDED_IS_STATIC
+            or extended > EXTENDED_FLAGS
         ):
             return malformed(d, "has no static row where one is announced")
         verdict = decode_row(d, table, &u.key, row_flags, True, &row)
@@ -251,17 +257,19 @@ cdef int decode_update(Decoding *d, const TableCode *table, Update *u) except -1
     while True:
         if read_u8(c, &row_flags) < 0:
             return malformed(d, "ends within a partition update")
-        if row_flags & END_OF_PARTITION:
+        if row_flags == END_OF_PARTITION:
             break
-        extended = 0
-        if row_flags & EXTENSION_FLAG and read_u8(c, &extended) < 0:
-            return malformed(d, "ends in the flags of a row")
-        if row_flags & IS_MARKER:
+        if row_flags == IS_MARKER:
             verdict = decode_marker(d, table, &is_open, &open_bound, &open_deletion, &last_range)
             if verdict != DECODED:
                 return verdict
             continue
-        if extended & EXTENDED_IS_STATIC:
+        if row_flags & (END_OF_PARTITION | IS_MARKER):
+            return malformed(d, "has impossible flags of a row")
+        extended = 0
+        if row_flags & EXTENSION_FLAG and read_u8(c, &extended) < 0:
+            return malformed(d, "ends in the flags of a row")
+        if extended & EXTENDED_IS_STATIC or extended > EXTENDED_FLAGS:
             return malformed(d, "has a static row among its rows")
         verdict = decode_row(d, table, &u.key, row_flags, False, &row)
         if verdict != DECODED:
@@ -366,13 +374,24 @@ cdef int decode_header(Decoding *d, const TableCode *table, bint static) except 
         if index < 0:
             d.detail = name
             return UNKNOWN_COLUMN
-        hint = index + 1    # names come in the table's own order, so the next is near
+        # Names come in the table's own order, so the next is near and is no name from before.
+        if index < hint and names_before(&d.header[first], <int32_t>i, index):
+            return malformed(d, "names a column twice")
+        hint = index + 1
         d.header[first + <int32_t>i] = <uint16_t>index
     if static:
         d.n_static_header = <int32_t>n
     else:
         d.n_regular_header = <int32_t>n
     return DECODED
+
+
+cdef bint names_before(const uint16_t *header, int32_t n, int32_t index) noexcept nogil:
+    cdef int32_t i
+    for i in range(n):
+        if header[i] == index:
+            return True
+    return False
 
 
 cdef inline bint has_name(const ColumnCode *column, const Slice *name) noexcept nogil:
@@ -450,7 +469,8 @@ cdef int skip_clustering(
 ) noexcept nogil:
     """Move past `count` clustering values (5.5), noting each in `values` unless that is NULL.
 
-    A null value has length -1. Returns -1 where the bytes do not suffice.
+    A null value has length -1. Returns -1 where the bytes do not suffice, or are not those that
+    Cassandra writes: equal clusterings have equal bytes.
     """
     cdef uint64_t header = 0
     cdef Slice value
@@ -461,6 +481,8 @@ cdef int skip_clustering(
         value.data = c.base + c.position
         value.length = 0
         if header & 2:
+            if header & 1:
+                return -1
             value.data = NULL
             value.length = -1
         elif not header & 1:
@@ -470,9 +492,13 @@ cdef int skip_clustering(
                     return -1
             elif read_uvint_bytes(c, &value) < 0:
                 return -1
+            if value.length == 0:
+                return -1       # an empty value is told in the header
         header >>= 2
         if values != NULL:
             values[i] = value
+        if header != 0 and (i == count - 1 or i % 32 == 31):
+            return -1
     return 0
 
 
@@ -535,12 +561,19 @@ cdef int decode_row(
     if flags & HAS_TIMESTAMP:
         if read_timestamp(d, &row.liveness_us) < 0:
             return malformed(d, "ends in the liveness of a row")
-        if flags & HAS_TTL and (
+        if row.liveness_us == INT64_MIN:
+            return malformed(d, "has a row of a timestamp that means none")
+        if flags & HAS_TTL:
             # a row has its ttl first, a cell its deletion time
-            read_ttl(d, &row.liveness_ttl_s) < 0
-            or read_deletion_time(d, &row.liveness_expiry_s) < 0
-        ):
-            return malformed(d, "ends in the TTL of a row")
+            if (
+                read_ttl(d, &row.liveness_ttl_s) < 0
+                or read_deletion_time(d, &row.liveness_expiry_s) < 0
+            ):
+                return malformed(d, "ends in the TTL of a row")
+            if row.liveness_ttl_s <= 0:
+                return malformed(d, "has a row with an impossible TTL")
+    elif flags & HAS_TTL:
+        return malformed(d, "has a row with a TTL and no timestamp")
     if flags & HAS_DELETION and read_deletion(d, &row.deletion) < 0:
         return malformed(d, "ends in the deletion of a row")
     d.n_cells = 0
@@ -572,7 +605,9 @@ cdef int decode_row(
         memcpy(row.cells, d.cells, d.n_cells * sizeof(Cell))
         if sort_cells(row.cells, row.n_cells):
             return malformed(d, "has two cells for one place of a row")
-    if row.deletion.timestamp_us != INT64_MIN and table.action == MIRROR:
+    if table.action == MIRROR and (
+        row.deletion.timestamp_us != INT64_MIN or flags & HAS_COMPLEX_DELETION
+    ):
         none.timestamp_us = INT64_MIN
         none.local_time_s = INT64_MAX
         shadow_row(&row, &none)
@@ -619,11 +654,13 @@ cdef int decode_subset(
             return malformed(d, "ends in a column subset")
         i -= 1
     i = 0
+    next_index = 0
     if listed_present:
         while i < present:
             read_uvint(&indexes, &index)
-            if index >= <uint64_t>n_header:
-                return malformed(d, "has a column subset beyond its columns")
+            if index >= <uint64_t>n_header or index < next_index:
+                return malformed(d, "has a column subset out of order")
+            next_index = index + 1
             verdict = decode_column(
                 d, table, &table.columns[d.header[first + <int32_t>index]],
                 d.header[first + <int32_t>index], row, complex_deletion, mirrored, key,
@@ -632,7 +669,6 @@ cdef int decode_subset(
                 return verdict
             i += 1
         return DECODED
-    next_index = 0
     while i <= <int64_t>encoded:
         if i < <int64_t>encoded:
             read_uvint(&indexes, &index)
@@ -717,6 +753,12 @@ cdef int decode_cell(
     cdef int reason
     if read_u8(c, &flags) < 0:
         return malformed(d, "ends in the flags of a cell")
+    if flags > CELL_FLAGS or (
+        flags & IS_DELETED and flags & (IS_EXPIRING | HAS_EMPTY_VALUE) != HAS_EMPTY_VALUE
+    ):
+        return malformed(d, "has impossible flags of a cell")
+    if flags & USE_ROW_TTL and (not flags & IS_EXPIRING or row.liveness_ttl_s == 0):
+        return malformed(d, "has a cell with the TTL of a row that has none")
     cell.writetime_us = row.liveness_us
     cell.deletion_time_s = INT64_MAX
     cell.ttl_s = 0
@@ -727,6 +769,8 @@ cdef int decode_cell(
     cell.path_length = 0
     if not flags & USE_ROW_TIMESTAMP and read_timestamp(d, &cell.writetime_us) < 0:
         return malformed(d, "ends in the timestamp of a cell")
+    if cell.writetime_us == INT64_MIN:
+        return malformed(d, "has a cell of a timestamp that means none")
     if flags & (IS_DELETED | IS_EXPIRING):
         if flags & USE_ROW_TTL:
             cell.deletion_time_s = row.liveness_expiry_s
@@ -736,6 +780,8 @@ cdef int decode_cell(
                 return malformed(d, "ends in the deletion time of a cell")
             if flags & IS_EXPIRING and read_ttl(d, &cell.ttl_s) < 0:
                 return malformed(d, "ends in the TTL of a cell")
+            if flags & IS_EXPIRING and cell.ttl_s <= 0:
+                return malformed(d, "has a cell with an impossible TTL")
         cell.flags = CELL_TOMBSTONE if flags & IS_DELETED else CELL_EXPIRING
     if column.complex:
         if read_uvint_bytes(c, &bytes) < 0:
@@ -753,8 +799,6 @@ cdef int decode_cell(
         elif read_uvint_bytes(c, &bytes) < 0:
             return malformed(d, "ends in a value")
     if flags & IS_DELETED:
-        if bytes.length != 0:
-            return malformed(d, "has a tombstone with a value")
         bytes.data = NULL
         bytes.length = -1
     cell.value = bytes.data
@@ -826,6 +870,11 @@ cdef int decode_marker(
         return malformed(d, "ends in the deletion of a range tombstone")
     if ends != is_open[0]:
         return malformed(d, "has range tombstone bounds that do not pair")
+    if ends and (
+        ending.timestamp_us != open_deletion.timestamp_us
+        or ending.local_time_s != open_deletion.local_time_s
+    ):
+        return malformed(d, "has a range tombstone that ends as another one")
     if ends:
         ranged = <RangeTombstone *>arena_alloc(d.arena, sizeof(RangeTombstone))
         ranged.start = open_bound[0]
