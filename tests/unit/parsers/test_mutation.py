@@ -1,0 +1,409 @@
+"""The compiled decoder against the reference: worked examples, random mutations, damaged bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+from uuid import UUID
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from cdc_tail.errors import SegmentCorrupt, UnknownTable, UnsupportedFormat
+from parsers.decoder import Catalog, CompiledTable, view_mutation
+from parsers.schema import Table
+from parsers.view import CellView, ColumnView, LivenessView, UpdateView
+from tests.reference.catalog import Catalog as ReferenceCatalog
+from tests.reference.encode import encode_mutation, uvint
+from tests.reference.errors import DecodeError
+from tests.reference.generate.log import random_mutations
+from tests.reference.model import Cell, Deletion, Liveness, Marker, Mutation, PartitionUpdate, Row
+from tests.reference.mutation import read_mutation
+from tests.reference.schema import RefTable
+from tests.reference.schema import table as reference_table
+from tests.reference.versions import LOG_VERSIONS
+from tests.support.decoded import CompiledDecoder, of_reference, of_views
+from tests.support.tables import IDS, table
+from tests.unit.reference.test_vectors import INSERT, UPDATE
+
+VERSIONS = sorted(LOG_VERSIONS)
+US = 1_700_000_000_000_000
+NONE = -(1 << 63)
+
+# The table of the format page's worked examples, and one of every kind of column.
+EXAMPLE = table(
+    "CREATE TABLE ks.a (k int PRIMARY KEY, v text, n int, m map<text, int>)"
+    " WITH ID = 11111111-2222-3333-4444-555555555555"
+)
+ROWS = table(
+    "CREATE TABLE ks.rows (k int, c text, d int, s int static, v text, n int, l list<int>,"
+    f" m map<text, int>, PRIMARY KEY (k, c, d)) WITH ID = {IDS[0]}"
+)
+REFERENCE_ROWS = reference_table(
+    "ks",
+    "rows",
+    IDS[0],
+    partition_key="k int",
+    clustering="c text; d int",
+    static="s int",
+    regular="v text; n int; l list<int>; m map<text, int>",
+)
+
+
+def views_of(mutation: bytes, *tables: Table, log_version: int = 8) -> list[UpdateView]:
+    catalog = Catalog([CompiledTable(one, "divert") for one in tables])
+    return view_mutation(mutation, catalog, log_version)
+
+
+def encoded(*unfiltereds: Row | Marker, log_version: int = 8, **update: object) -> bytes:
+    """A mutation of `ks.rows`, partition 1."""
+    columns = update.pop("columns", ("n", "v", "l", "m"))
+    one = PartitionUpdate(
+        REFERENCE_ROWS.id,
+        "ks.rows",
+        b"\0\0\0\1",
+        unfiltereds=unfiltereds,
+        regular_columns=columns,  # type: ignore[arg-type]
+        epoch=7 if LOG_VERSIONS[log_version].table_epoch else None,
+        **update,  # type: ignore[arg-type]
+    )
+    tables = {REFERENCE_ROWS.id: REFERENCE_ROWS}
+    return encode_mutation(Mutation((one,)), LOG_VERSIONS[log_version], tables)
+
+
+def key(text: bytes = b"c", number: int = 1) -> tuple[bytes | None, ...]:
+    return text, number.to_bytes(4, "big")
+
+
+# -- the format page's worked examples
+
+
+def test_the_insert_of_the_format_page() -> None:
+    (update,) = views_of(INSERT[8:-4], EXAMPLE)
+    (row,) = update.rows
+    assert (update.table, update.partition_key) == (EXAMPLE, b"\0\0\0\1")
+    assert row.liveness == LivenessView(US + 1, 0, None)
+    assert row.columns["v"].cells == [CellView(US + 1, 0, None, None, b"one")]
+
+
+def test_the_update_with_ttl_of_the_format_page() -> None:
+    (update,) = views_of(UPDATE[8:-4], EXAMPLE)
+    (row,) = update.rows
+    assert row.liveness is None
+    assert row.columns["n"].cells == [CellView(US + 2, 60, 1795433369, None, b"\0\0\0\7")]
+    assert row.columns["m"].cells == [CellView(US + 2, 60, 1795433369, b"x", b"\0\0\0\x09")]
+
+
+def test_a_log_version_that_is_not_known() -> None:
+    with pytest.raises(UnsupportedFormat, match="5"):
+        views_of(INSERT[8:-4], EXAMPLE, log_version=5)
+
+
+def test_an_unknown_table_is_named() -> None:
+    with pytest.raises(UnknownTable, match="11111111-2222-3333-4444-555555555555"):
+        views_of(INSERT[8:-4])
+
+
+def test_an_unknown_column_is_named() -> None:
+    with pytest.raises(UnknownTable, match="'v'"):
+        views_of(
+            INSERT[8:-4], table(f"CREATE TABLE ks.a (k int PRIMARY KEY) WITH ID = {EXAMPLE.id}")
+        )
+
+
+# -- one construct each, read back
+
+
+def test_every_kind_of_row_and_deletion() -> None:
+    row = Row(
+        key(),
+        liveness=Liveness(US, 60, 1_795_000_000),
+        deletion=Deletion(US - 5, 1_794_999_000),
+        complex_deletions={"l": Deletion(US - 1, 1_794_999_940)},
+        cells=(
+            Cell("n", US, 60, 1_795_000_000, value=b"\0\0\0\7"),
+            Cell("v", US + 9, deleted=True, local_deletion_seconds=1_794_999_950),
+            Cell("l", US, path=bytes(16), value=b"\0\0\0\1"),
+            Cell("m", US + 1, path=b"a", value=b"\0\0\0\2"),
+        ),
+    )
+    for version in VERSIONS:
+        (update,) = views_of(encoded(row, log_version=version), ROWS, log_version=version)
+        (view,) = update.rows
+        assert view.clustering == list(key())
+        assert view.liveness == LivenessView(US, 60, 1_795_000_000)
+        assert view.deletion is not None
+        assert (view.deletion.timestamp_us, view.deletion.local_time_s) == (US - 5, 1_794_999_000)
+        assert list(view.columns) == ["n", "v", "l", "m"]
+        assert view.columns["v"].cells[0].value is None
+        assert view.columns["l"].deletion is not None
+        assert view.columns["m"].deletion is None
+
+
+def test_deletion_times_after_2038_are_unsigned_from_version_8_on() -> None:
+    seconds = (1 << 32) - 3
+    row = Row(key(), liveness=Liveness(US, 630_720_000, seconds))
+    (update,) = views_of(encoded(row), ROWS)
+    assert update.rows[0].liveness == LivenessView(US, 630_720_000, seconds)
+    (update,) = views_of(encoded(row, log_version=7), ROWS, log_version=7)
+    assert update.rows[0].liveness == LivenessView(US, 630_720_000, -3)
+
+
+def test_an_update_that_is_empty_and_one_that_only_deletes() -> None:
+    (update,) = views_of(encoded(columns=()), ROWS)
+    assert (update.rows, update.deletion, update.static) == ([], None, None)
+    (update,) = views_of(encoded(columns=(), deletion=Deletion(US, 1_795_000_000)), ROWS)
+    assert update.deletion is not None
+    assert update.deletion.timestamp_us == US
+
+
+def test_a_static_row_alone() -> None:
+    static = Row(static=True, cells=(Cell("s", US, value=b"\0\0\0\5"),))
+    raw = encoded(columns=(), static_row=static, static_columns=("s",))
+    (update,) = views_of(raw, ROWS)
+    assert update.rows == []
+    assert update.static is not None
+    assert list(update.static.columns) == ["s"]
+
+
+def test_null_and_empty_clusterings() -> None:
+    rows = (Row((b"", None), liveness=Liveness(US)), Row((None, b""), liveness=Liveness(US)))
+    (update,) = views_of(encoded(*rows), ROWS)
+    assert [row.clustering for row in update.rows] == [[b"", None], [None, b""]]
+
+
+def wide(count: int) -> tuple[Table, RefTable]:
+    names = [f"c{index:03}" for index in range(count)]
+    cql = ", ".join(f"{name} text" for name in names)
+    return (
+        table(f"CREATE TABLE ks.wide (k int PRIMARY KEY, {cql}) WITH ID = {IDS[1]}"),
+        reference_table(
+            "ks",
+            "wide",
+            IDS[1],
+            partition_key="k int",
+            regular="; ".join(f"{name} text" for name in names),
+        ),
+    )
+
+
+@pytest.mark.parametrize("count", [1, 63, 64, 65, 100, 200])
+def test_column_subsets(count: int) -> None:
+    """Bitmaps below 64 columns; from there on whichever of present and missing are fewer."""
+    ours, theirs = wide(count)
+    names = [column.name for column in ours.regulars]
+    for present in (0, 1, count // 2 - 1, count // 2, count // 2 + 1, count - 1, count):
+        for chosen in (names[:present], names[count - present :], names[::2][:present]):
+            row = Row(
+                liveness=Liveness(US),
+                cells=tuple(Cell(name, US, value=name.encode()) for name in chosen),
+            )
+            update = PartitionUpdate(
+                theirs.id, "", b"\0\0\0\1", unfiltereds=(row,), regular_columns=tuple(names)
+            )
+            raw = encode_mutation(Mutation((update,)), LOG_VERSIONS[8], {theirs.id: theirs})
+            (view,) = views_of(raw, ours)
+            assert list(view.rows[0].columns) == list(chosen)
+            for column in view.rows[0].columns.values():
+                assert column.cells[0].value == column.column.name_bytes
+
+
+def test_range_tombstones_are_paired() -> None:
+    def marker(kind: str, *values: bytes, closed: int = 0, opened: int = 0) -> Marker:
+        return Marker(
+            kind,
+            values,
+            Deletion(closed, 1_795_000_000) if closed else None,
+            Deletion(opened, 1_795_000_000) if opened else None,
+        )
+
+    first, last = b"a", b"z"
+    (update,) = views_of(
+        encoded(
+            marker("INCL_START_BOUND", opened=US),
+            marker("EXCL_END_INCL_START_BOUNDARY", first, closed=US, opened=US + 1),
+            Row(key(b"b"), liveness=Liveness(US + 9)),
+            marker("INCL_END_EXCL_START_BOUNDARY", last, closed=US + 1, opened=US + 2),
+            marker("INCL_END_BOUND", closed=US + 2),
+        ),
+        ROWS,
+    )
+    assert [(r.start.values, r.end.values) for r in update.ranges] == [
+        ([], [first]),
+        ([first], [last]),
+        ([last], []),
+    ]
+    assert [r.deletion.timestamp_us for r in update.ranges if r.deletion] == [US, US + 1, US + 2]
+    assert len(update.rows) == 1
+    for unpaired in (
+        [marker("INCL_START_BOUND", opened=US)],
+        [marker("INCL_END_BOUND", closed=US)],
+        [marker("INCL_START_BOUND", opened=US), marker("EXCL_START_BOUND", opened=US)],
+    ):
+        with pytest.raises(SegmentCorrupt, match="range tombstone"):
+            views_of(encoded(*unpaired), ROWS)
+
+
+def test_dropped_columns() -> None:
+    """Cells up to the drop are void; of a column that is gone all are, and it still decodes."""
+    row = Row(
+        key(),
+        liveness=Liveness(US),
+        cells=(
+            Cell("n", US, value=b"\0\0\0\7"),
+            Cell("v", US + 1, value=b"new"),
+            Cell("l", US, path=bytes(16), value=b"\0\0\0\1"),
+        ),
+    )
+    again = table(
+        "CREATE TABLE ks.rows (k int, c text, d int, s int static, v text, m map<text, int>,"
+        f" PRIMARY KEY (k, c, d)) WITH ID = {IDS[0]};"
+        f" ALTER TABLE ks.rows DROP v USING TIMESTAMP {US};"
+        " ALTER TABLE ks.rows ADD v text;"
+        f" ALTER TABLE ks.rows ADD n int; ALTER TABLE ks.rows DROP n USING TIMESTAMP {US + 5};"
+        f" ALTER TABLE ks.rows ADD l list<int>;"
+        f" ALTER TABLE ks.rows DROP l USING TIMESTAMP {US + 5}"
+    )
+    assert {column.name for column in again.regulars} == {"v", "m"}
+    (update,) = views_of(encoded(row), again)
+    assert list(update.rows[0].columns) == ["v"]
+    older = Row(key(), cells=(Cell("v", US, value=b"old"),))
+    (update,) = views_of(encoded(older), again)
+    assert update.rows == []
+
+
+# -- what Cassandra never writes
+
+
+def damaged_rows() -> Iterator[tuple[str, bytes]]:
+    """Bodies of a partition update of `ks.rows` after flags and minima, and what is wrong."""
+    one, end = b"\x00\x01c\x00\x00\x00\x01", b"\x01"
+    yield "flags of a row", b"\x01\x01n\x01" + b"\x03" + one + end
+    yield "flags of a row", b"\x01\x01n\x01" + b"\x21" + one + end
+    yield "a static row among", b"\x01\x01n\x01" + b"\xa4\x01" + one + b"\x00" + end
+    yield "TTL and no timestamp", b"\x01\x01n\x01" + b"\x28" + one + b"\x05\x05" + end
+    yield "impossible TTL", b"\x00\x01" + b"\x2c" + one + b"\x00\x00\x00" + end
+    yield "beyond its columns", b"\x01\x01n\x01" + b"\x04" + one + b"\x00\x02" + end
+    yield "names a column twice", b"\x02\x01n\x01n\x01" + b"\x24" + one + b"\x00" + end
+    yield "flags of a cell", b"\x01\x01n\x01" + b"\x24" + one + b"\x00" + b"\x20" + end
+    yield "flags of a cell", b"\x01\x01n\x01" + b"\x24" + one + b"\x00" + b"\x09" + bytes(5) + end
+    yield "flags of a cell", b"\x01\x01n\x01" + b"\x24" + one + b"\x00" + b"\x0f\x01\x01" + end
+    yield "TTL of a row that has none", b"\x01\x01n\x01\x24" + one + b"\x00\x1e" + end
+    yield "timestamp that means none", b"\x01\x01n\x01\x20" + one + b"\x0c" + end
+    yield "impossible number of elements", b"\x01\x01l\x01\x24" + one + b"\x00\xf0\xff\xff\xff\xff"
+    yield "impossible number of columns", b"\xf0\xff\xff\xff\xff"
+    yield "a clustering", b"\x00\x01\x24\x03\x00\x00\x00\x01\x00" + end
+    yield "a clustering", b"\x00\x01\x24\x10\x01c\x00\x00\x00\x01\x00" + end
+    yield "a clustering", b"\x00\x01\x24\x00\x00\x00\x00\x00\x01\x00" + end
+    yield "impossible kind", b"\x00\x01\x02\x03\x00\x00" + end
+    yield "too many values", b"\x00\x01\x02\x01\x00\x03" + end
+    yield "within a range tombstone", b"\x00\x01\x02\x01\x00\x00\x00\x00" + end
+    yield (
+        "two cells for one place",
+        b"\x01\x01m\x01\x24" + one + b"\x00\x02" + b"\x0c\x01a" * 2 + end,
+    )
+
+
+@pytest.mark.parametrize(("reason", "body"), list(damaged_rows()))
+def test_impossible_bytes_are_refused(reason: str, body: bytes) -> None:
+    head = b"\x01" + ROWS.id.bytes + b"\x04\x00\x00\x00\x01"
+    with pytest.raises(SegmentCorrupt, match=reason):
+        views_of(head + b"\x10" + b"\x00\x00\x00" + body, ROWS)
+
+
+@pytest.mark.parametrize("flags", [0x02, 0x20, 0x80])
+def test_impossible_flags_of_a_partition_update_are_refused(flags: int) -> None:
+    head = b"\x01" + ROWS.id.bytes + b"\x04\x00\x00\x00\x01"
+    with pytest.raises(SegmentCorrupt, match="flags of a partition update"):
+        views_of(head + bytes([flags]) + b"\x00\x00\x00\x00\x01", ROWS)
+
+
+def test_composite_partition_keys_have_exactly_their_components() -> None:
+    composite = table(f"CREATE TABLE ks.t (a int, b text, PRIMARY KEY ((a, b))) WITH ID = {IDS[2]}")
+    whole = b"\x00\x04\x00\x00\x00\x01\x00" + b"\x00\x02bb\x00"
+    for wrong in (whole[:-1], whole[:7], whole + b"\x00", b"\xff\xff" + whole[2:], b""):
+        raw = b"\x01" + composite.id.bytes + uvint(len(wrong)) + wrong + b"\x01"
+        with pytest.raises(SegmentCorrupt, match="composite partition key"):
+            views_of(raw, composite)
+    raw = b"\x01" + composite.id.bytes + uvint(len(whole)) + whole + b"\x01"
+    assert views_of(raw, composite)[0].partition_key == whole
+
+
+def test_counts_beyond_the_bytes_are_refused_before_memory_is_taken() -> None:
+    for count in (0, 3, 1 << 31, (1 << 64) - 1):
+        with pytest.raises(SegmentCorrupt, match="number of partition updates"):
+            views_of(uvint(count) + ROWS.id.bytes + b"\x00\x01", ROWS)
+
+
+# -- random mutations
+
+
+@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
+@given(seed=st.integers(0, 1 << 32), log_version=st.sampled_from(VERSIONS))
+def test_random_mutations_equal_the_reference(seed: int, log_version: int) -> None:
+    catalog, compiled = ReferenceCatalog(), CompiledDecoder()
+    vectors = log_version >= 8
+    for mutation, raw in random_mutations(seed, log_version, 120, vectors=vectors):
+        views = compiled.views(raw, log_version)
+        assert of_views(views) == of_reference(mutation, LOG_VERSIONS[log_version], catalog)
+        compiled.learn(views)
+        catalog.learn(mutation)
+
+
+Damage = Callable[[bytes], Iterator[bytes]]
+
+
+def cuts(raw: bytes) -> Iterator[bytes]:
+    for end in range(len(raw)):
+        yield raw[:end]
+
+
+def flips(raw: bytes) -> Iterator[bytes]:
+    for position in range(len(raw)):
+        for bit in range(8):
+            flipped = bytearray(raw)
+            flipped[position] ^= 1 << bit
+            yield bytes(flipped)
+
+
+def duplications(raw: bytes) -> Iterator[bytes]:
+    for position in range(len(raw)):
+        yield raw[:position] + raw[position : position + 3] + raw[position:]
+
+
+@settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))
+@given(seed=st.integers(0, 1 << 32), log_version=st.sampled_from(VERSIONS))
+def test_damaged_mutations_are_refused_or_mean_what_the_reference_says(
+    seed: int, log_version: int
+) -> None:
+    catalog, compiled = ReferenceCatalog(), CompiledDecoder()
+    version = LOG_VERSIONS[log_version]
+    small = []
+    for mutation, raw in random_mutations(seed, log_version, 60, tables=6):
+        compiled.learn(compiled.views(raw, log_version))
+        catalog.learn(mutation)
+        if len(raw) < 300:
+            small.append(raw)
+    for raw in islice(small, 8):
+        damages: tuple[Damage, ...] = (cuts, flips, duplications)
+        for damage in damages:
+            for damaged in damage(raw):
+                try:
+                    views = compiled.views(damaged, log_version)
+                except (SegmentCorrupt, UnknownTable):
+                    continue
+                assert damage is not cuts
+                try:
+                    mutation = read_mutation(damaged, version, catalog)
+                except DecodeError as error:
+                    raise AssertionError(f"{damaged.hex()} decodes, yet {error}") from error
+                assert of_views(views) == of_reference(mutation, version, catalog)
+
+
+def test_a_view_of_a_column_names_it() -> None:
+    (update,) = views_of(INSERT[8:-4], EXAMPLE)
+    column = update.rows[0].columns["v"]
+    assert isinstance(column, ColumnView)
+    assert column.column == EXAMPLE.column("v")
+    assert update.table.id == UUID("11111111-2222-3333-4444-555555555555")
