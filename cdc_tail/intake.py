@@ -10,8 +10,7 @@ from uuid import UUID
 
 from cdc_tail.errors import SegmentError
 from cdc_tail.segments import Segment, Segments
-from parsers._batch import Decoder
-from parsers.decoder import Batch, Catalog, Outcome, SegmentDecoder
+from parsers.decoder import Batch, Catalog, Outcome, SegmentDecoder, decode_kept
 from parsers.position import Position
 from parsers.segment import (
     ReadResult,
@@ -99,19 +98,25 @@ class Intake:
 
     def add(self, mutation: Parked) -> bool:
         """Take a mutation that was kept into the batch; False if its table is still not known."""
-        refused = Decoder(mutation.log_version).add(
+        refused = decode_kept(
             mutation.raw,
             self.batch,
-            segment_id=mutation.position.segment_id,
-            offset=mutation.position.offset,
+            log_version=mutation.log_version,
+            position=mutation.position,
         )
         if refused is None:
             return True
-        what, raw, detail = refused
-        if what != "malformed":
+        if refused.kind != "malformed":
             return False
-        table, reason = detail
-        self.letters.append(DeadLetter(mutation.position, reason, raw, mutation.log_version, table))
+        self.letters.append(
+            DeadLetter(
+                mutation.position,
+                refused.reason,
+                mutation.raw,
+                mutation.log_version,
+                refused.table,
+            )
+        )
         return True
 
     def set_aside(self, question: Question) -> None:

@@ -7,18 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 from uuid import UUID
 
 from parsers._batch import Batch, Decoder
 from parsers._catalog import Catalog, CompiledTable
 from parsers._segment import SegmentReader
 from parsers._view import view_mutation
+from parsers.position import Position
 from parsers.schema import Table
 from parsers.schema_state import Cell, RawRange, RawRow
 from parsers.schema_state import Update as SchemaUpdate
 from parsers.system_tables import LOCAL_TABLE, SCHEMA_TABLES, SKIPPED_TABLE_IDS
 from parsers.view import RangeView, RowView, UpdateView
+
+if TYPE_CHECKING:
+    from parsers._batch import Stop
 
 __all__ = [
     "Batch",
@@ -27,6 +31,7 @@ __all__ = [
     "Outcome",
     "SegmentDecoder",
     "build_catalog",
+    "decode_kept",
     "schema_updates",
     "truncations",
     "view_mutation",
@@ -77,18 +82,35 @@ class SegmentDecoder:
 
     def fill(self, batch: Batch, *, max_events: int, max_bytes: int) -> Outcome:
         """Decode until the batch is full or something needs the caller. Releases the GIL."""
-        kind, raw, detail = self._decoder.fill(
-            self.reader, batch, max_events=max_events, max_bytes=max_bytes
+        return _outcome(
+            self._decoder.fill(self.reader, batch, max_events=max_events, max_bytes=max_bytes)
         )
-        match kind:
-            case "unknown_table":
-                return Outcome(kind, raw, table_id=UUID(bytes=detail))
-            case "unknown_column":
-                return Outcome(kind, raw, table=detail[0], column=detail[1])
-            case "malformed":
-                return Outcome(kind, raw, table=detail[0], reason=detail[1])
-            case _:
-                return Outcome(kind, raw or b"")
+
+
+def decode_kept(
+    mutation: bytes, batch: Batch, *, log_version: int, position: Position
+) -> Outcome | None:
+    """Decode one mutation that was kept (parked, dead-lettered) into the batch.
+
+    None where it was taken. The batch's position does not move: `position` says where in the log
+    the mutation stood.
+    """
+    stop = Decoder(log_version).add(
+        mutation, batch, segment_id=position.segment_id, offset=position.offset
+    )
+    return None if stop is None else _outcome(stop)
+
+
+def _outcome(stop: Stop) -> Outcome:
+    match stop:
+        case ("unknown_table", raw, table_id):
+            return Outcome("unknown_table", raw, table_id=UUID(bytes=table_id))
+        case ("unknown_column", raw, (table, column)):
+            return Outcome("unknown_column", raw, table=table, column=column)
+        case ("malformed", raw, (table_or_none, reason)):
+            return Outcome("malformed", raw, table=table_or_none, reason=reason)
+        case (kind, raw_or_none, _):
+            return Outcome(kind, raw_or_none or b"")
 
 
 def build_catalog(

@@ -1,0 +1,31 @@
+from collections.abc import Iterable, Mapping
+from typing import Literal, Self, final
+from uuid import UUID
+
+from typing_extensions import disjoint_base
+
+from parsers.schema import Column, DroppedColumn, Table
+
+ACTIONS: dict[str, int]
+
+@final
+@disjoint_base
+class CompiledTable:
+    @property
+    def table(self) -> Table: ...
+    @property
+    def columns(self) -> tuple[Column | DroppedColumn, ...]: ...
+    def __new__(
+        cls,
+        table: Table,
+        action: Literal["mirror", "discard", "skip", "divert"],
+        pg_types: Mapping[str, str] | None = None,
+        nul: str = "reject",
+    ) -> Self: ...
+
+@final
+@disjoint_base
+class Catalog:
+    @property
+    def tables(self) -> list[CompiledTable]: ...
+    def __new__(cls, tables: Iterable[CompiledTable], skipped: Iterable[UUID] = ()) -> Self: ...
