@@ -5,7 +5,7 @@ It reads and installs the catalog; ddl.py changes relations and writes it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from typing import Any, Final, Literal
 from uuid import UUID
@@ -15,7 +15,7 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 from parsers.cql_types import CqlType
-from parsers.schema import KEY_KINDS, ColumnKind
+from parsers.schema import KEY_KINDS, ColumnKind, Table
 from parsers.type_text import parse_class
 from sinks.postgres.names import STATE_COLUMN
 
@@ -99,6 +99,33 @@ class Mirror:
     def column(self, cql_name: str) -> MirrorColumn | None:
         """The column that mirrors the Cassandra column of that name now."""
         return next((c for c in (*self.key, *self.columns) if c.cql_name == cql_name), None)
+
+
+def mirrors_of(connection: Connection, table: Table) -> list[Mirror]:
+    """The mirrors of a table by its id, for writing what is decoded with this definition of it."""
+    found = load_mirrors(connection, table.keyspace, table.name)
+    return [as_seen_by(table, mirror) for mirror in found if mirror.table_id == table.id]
+
+
+def as_seen_by(table: Table, mirror: Mirror) -> Mirror:
+    """The mirror in the words of a definition that may be older than the mirror is.
+
+    Key columns bear the names that they have in the definition. A column that was added again
+    after a drop that the definition does not know gets a name that no column has: nothing decoded
+    with the definition may reach it.
+    """
+    names = {(column.kind, column.position): column.name for column in table.primary_key}
+    dropped = {column.name: column.dropped_time_us for column in table.dropped.values()}
+    return replace(
+        mirror,
+        key=tuple(replace(c, cql_name=names[c.kind, c.position]) for c in mirror.key),
+        columns=tuple(
+            replace(c, cql_name=f"{c.cql_name}\0{c.cid}")
+            if c.is_newer_than(dropped.get(c.cql_name))
+            else c
+            for c in mirror.columns
+        ),
+    )
 
 
 def lock_ddl(connection: Connection) -> None:

@@ -14,7 +14,15 @@ from psycopg import sql
 
 from cdc_tail.errors import SchemaMismatch
 from parsers.schema import Table
-from sinks.postgres.catalog import BUCKETS, Connection, Mirror, load_mirrors, lock_ddl
+from sinks.postgres.catalog import (
+    BUCKETS,
+    Connection,
+    Mirror,
+    as_seen_by,
+    load_mirrors,
+    lock_ddl,
+    mirrors_of,
+)
 from sinks.postgres.evolve import Changes, evolve, insert_column, plan
 from sinks.postgres.names import (
     JOINED_SUFFIX,
@@ -42,7 +50,7 @@ def ensure_mirrors(
     written_us: int = _LAST,
     mode: DdlMode = "create",
 ) -> list[Mirror]:
-    """Bring the mirrors of a table up to its definition and return them.
+    """Bring the mirrors of a table up to its definition and return them, as it sees them.
 
     `written_us` is the definition's newest timestamp: one that is older than what the mirror was
     brought up to changes nothing. A table that is known as dropped keeps its (dropped) mirrors; for
@@ -57,9 +65,8 @@ def ensure_mirrors(
     if not _is_current(table, wanted, known, written_us):
         lock_ddl(connection)
         known = load_mirrors(connection, table.keyspace, table.name)
-        own = [m for m in known if m.table_id == table.id]
         if _is_superseded(table, known):
-            return own
+            return mirrors_of(connection, table)
         lock_buckets(connection, known)
         ddl = Ddl(connection, mode)
         _change(ddl, table, wanted, known, written_us)
@@ -78,7 +85,7 @@ def ensure_mirrors(
             hint="undo what was changed by hand, or rename the relation and take a snapshot",
             table=str(table),
         )
-    return own
+    return [as_seen_by(table, mirror) for mirror in own]
 
 
 def drop_mirrors(connection: Connection, table_id: UUID) -> None:

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from cdc_tail.errors import SchemaMismatch
-from sinks.postgres.catalog import BUCKETS, Connection, Mirror, install, load_mirrors
+from sinks.postgres.catalog import BUCKETS, Connection, Mirror, install, load_mirrors, mirrors_of
 from sinks.postgres.ddl import drop_mirrors, ensure_mirrors
 from sinks.postgres.relation import describe
 from sinks.postgres.typemap import Mapping
@@ -126,10 +126,26 @@ def test_a_process_that_is_behind_does_not_undo_what_is_newer(connection: Connec
         PLAIN
         + "ALTER TABLE ks.t DROP v USING TIMESTAMP 5000; ALTER TABLE ks.t ADD v bigint, w int;",
     )
-    assert one(connection, PLAIN) == newest
-    assert one(connection, PLAIN + "ALTER TABLE ks.t DROP v USING TIMESTAMP 5000;") == newest
+    stored = load_mirrors(connection)
+    assert stored == [newest]
+    one(connection, PLAIN)
+    one(connection, PLAIN + "ALTER TABLE ks.t DROP v USING TIMESTAMP 5000;")
+    assert load_mirrors(connection) == stored
     dropped = one(connection, PLAIN + "ALTER TABLE ks.t DROP v USING TIMESTAMP 9000;")
     assert one(connection, PLAIN) == dropped, "a column that is gone is not added by an old table"
+
+
+def test_what_an_old_definition_writes_reaches_no_newer_column(connection: Connection) -> None:
+    again = PLAIN + "ALTER TABLE ks.t DROP v USING TIMESTAMP 5000; ALTER TABLE ks.t ADD v text;"
+    newest = one(connection, again)
+    behind = one(connection, PLAIN)
+    assert [column.cql_name for column in behind.columns] != ["v"]
+    assert behind.column("v") is None
+    # What is in a row's state under the column's number still belongs to the column.
+    assert [column.cid for column in behind.columns] == [column.cid for column in newest.columns]
+    assert newest.column("v") == newest.columns[0]
+    assert mirrors_of(connection, table(PLAIN)) == [behind]
+    assert mirrors_of(connection, table(again)) == [newest]
 
 
 def test_an_older_definition_changes_nothing(connection: Connection) -> None:
@@ -137,7 +153,10 @@ def test_an_older_definition_changes_nothing(connection: Connection) -> None:
     renamed = PLAIN + "ALTER TABLE ks.t RENAME c TO d;"
     (newest,) = ensure(connection, renamed, written_us=2000)
     assert cids(newest) == {"k": 0, "d": 1, "v": 2}
-    assert ensure(connection, PLAIN, written_us=1000) == [newest]
+    (behind,) = ensure(connection, PLAIN, written_us=1000)
+    assert load_mirrors(connection) == [newest]
+    # The definition's name for the column, the relation's name of it.
+    assert [(column.cql_name, column.name) for column in behind.key] == [("k", "k"), ("c", "d")]
 
 
 def test_renamed_key_columns(connection: Connection) -> None:
