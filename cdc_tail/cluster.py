@@ -67,6 +67,6 @@ def cdc_total_space_bytes(session: Session) -> int | None:
 
 
 def _mebibytes(text: str | None) -> int | None:
-    """ "4096" or "4096MiB"; None for anything else and for 0, which means a share of the disk."""
+    """From "4096" or "4096MiB"; None for anything else and for 0, a share of the disk."""
     digits = (text or "").removesuffix("MiB")
     return int(digits) or None if digits.isdecimal() else None

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from cdc_tail.errors import SegmentCorrupt, UnknownTable
+from cdc_tail.schema_file import seed_from_file
+from cdc_tail.watch import SegmentFile
 from parsers.cql_types import CqlType, ListType, MapType, Native, SetType, UdtType
 from parsers.decoder import (
     Catalog,
@@ -19,6 +21,7 @@ from parsers.decoder import (
     schema_updates,
     view_mutation,
 )
+from parsers.descriptor import HEADER_MAX_BYTES, read_header
 from parsers.position import Position
 from parsers.render import render
 from parsers.schema import Column, Table
@@ -240,3 +243,28 @@ def _bound(table: Table, bound: BoundView, inclusive: frozenset[int]) -> dict[st
         "clustering": _named(table.clustering, bound.values),
         "inclusive": bound.kind in inclusive,
     }
+
+
+def describe_header(file: SegmentFile) -> str:
+    """One line about a segment: name, log version, container, what its index says."""
+    with file.path.open("rb") as opened:
+        header = read_header(opened.read(HEADER_MAX_BYTES), file.path.name)
+    if header is None:
+        return f"{file.path.name}: no header is written yet"
+    container = "uncompressed"
+    if header.encryption is not None:
+        container = f"encrypted with {header.encryption.cipher}, key {header.encryption.key_alias}"
+    elif header.compression is not None:
+        container = f"compressed with {header.compression.class_name}"
+    index = "no index"
+    if file.index is not None:
+        index = "completed" if file.index.completed else f"synced up to {file.index.offset}"
+    return f"{file.path.name}: log version {header.version}, {container}, {index}"
+
+
+def known_schema(schema_file: Path | None) -> SchemaLog:
+    """A schema log that knows the tables of a file of CQL."""
+    log = SchemaLog()
+    if schema_file is not None:
+        seed_from_file(log, schema_file)
+    return log

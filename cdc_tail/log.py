@@ -12,7 +12,9 @@ from cdc_tail.config import LogSettings
 from cdc_tail.errors import CdcTailError
 
 # Libraries that tell on INFO what only their authors want to know.
-_QUIET = ("cassandra", "uvicorn.error", "uvicorn.access", "watchdog")
+_QUIET = ("uvicorn.error", "uvicorn.access", "watchdog")
+# The driver warns of every protocol version that it tries, and of hosts that it then raises for.
+_SILENT = ("cassandra",)
 
 
 def configure(settings: LogSettings, stream: IO[str] | None = None) -> None:
@@ -41,6 +43,8 @@ def configure(settings: LogSettings, stream: IO[str] | None = None) -> None:
     root.setLevel(settings.level.upper())
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
+    for name in _SILENT:
+        logging.getLogger(name).setLevel(logging.ERROR)
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(root.level)),

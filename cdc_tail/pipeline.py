@@ -39,6 +39,7 @@ from parsers.segment import SegmentReader
 log = structlog.get_logger()
 
 LISTING_SECONDS: Final = 1.0
+SWEEP_SECONDS: Final = 1.0
 BACK_OFF_SECONDS: Final = (0.2, 0.5, 1.0, 2.0, 5.0)
 
 _T = TypeVar("_T")
@@ -64,6 +65,7 @@ class Pipeline:
         self._writer = Writer(settings.postgres_conninfo(), settings.node, self._mirrors)
         self._guide = SchemaGuide(schema, settings.cassandra)
         self._listed_at = 0.0
+        self._swept_at = 0.0
         self._segments: Segments | None = None
 
     def stop(self) -> None:
@@ -160,6 +162,9 @@ class Pipeline:
         elif not intake.has_work and intake.segments.to_commit():
             self._flush(flow)  # segments that ended without changes of ours: they may go
         self._report.progress(intake.segments, self._clock.opened_at, caught_up=caught_up)
+        if now - self._swept_at >= SWEEP_SECONDS:
+            self._swept_at = now
+            self._insist(self._writer.sweep)
         self._insist(self._writer.renew_lease_if_due)
         if not self._guide.has_asked_node and self._guide.ask_node():
             flow.adopt_schema(Position(0, 0))

@@ -10,31 +10,28 @@ import dataclasses
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import TypeVar
 
 import structlog
 
 from cdc_tail.config import Settings
-from cdc_tail.errors import CdcTailError, ConfigError, RowRejected, SegmentCorrupt, UnknownTable
+from cdc_tail.errors import CdcTailError, RowRejected, SegmentCorrupt, UnknownTable
 from cdc_tail.flow import Committed, Flow
 from cdc_tail.intake import Intake
 from cdc_tail.mirrors import Mirrors
 from cdc_tail.recorded import recorded_segments
+from cdc_tail.schema_file import seed_from_file
 from cdc_tail.schema_guide import SchemaGuide
 from cdc_tail.segments import Segments
 from cdc_tail.watch import Listing, SegmentFile
 from cdc_tail.writer import Writer
-from parsers.cql_file import parse_cql
 from parsers.descriptor import CdcIndex
 from parsers.schema_log import SchemaLog
-from parsers.schema_rows import table_updates
 from parsers.segment import SegmentReader
 from sinks.base import Applied
 
 log = structlog.get_logger()
 
-# A definition from a file says nothing of its age: whatever the log says goes before it.
-FILE_WRITTEN_US: Final = 0
 _T = TypeVar("_T")
 
 
@@ -90,8 +87,7 @@ class Replay:
         self._on_progress = on_progress
         self._schema = SchemaLog()
         if schema_file is not None:
-            for table in parse_cql(_read(schema_file)):
-                self._schema.apply(*table_updates(table, FILE_WRITTEN_US))
+            seed_from_file(self._schema, schema_file)
         self._mirrors = Mirrors(self._schema, settings.mirror, settings.node)
         self._guide = SchemaGuide(self._schema, None)
         self.outcome = Outcome()
@@ -184,13 +180,3 @@ def _passes(files: list[SegmentFile]) -> list[list[SegmentFile]]:
         else:
             passes.append({file.segment_id: file})
     return [list(one.values()) for one in passes]
-
-
-def _read(schema_file: Path) -> str:
-    try:
-        return schema_file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"the schema file {schema_file} can't be read: {error}",
-            hint="give a text file of CQL, as `cqlsh -e 'DESCRIBE KEYSPACE ks'` prints it",
-        ) from error

@@ -69,8 +69,8 @@ class SchemaGuide:
 
     def _ask(self, cassandra: CassandraSettings) -> bool:
         # Loading the driver takes time that a replay, which asks no node, need not spend.
-        from cdc_tail.cluster import cdc_total_space_bytes, connect  # noqa: PLC0415
-        from cdc_tail.schema_source import refresh_schema  # noqa: PLC0415
+        from cdc_tail.cluster import cdc_total_space_bytes, connect
+        from cdc_tail.schema_source import refresh_schema
 
         with connect(cassandra) as session:
             changed = refresh_schema(session, self._schema)

@@ -34,6 +34,7 @@ from sinks.postgres.set_aside import (
     unpark,
     write_dead_letters,
 )
+from sinks.postgres.sweep import Sweeper
 
 _T = TypeVar("_T")
 
@@ -190,6 +191,19 @@ class Writer:
         self._renewed_at = time.monotonic()
         applied.dead_letters += len(work.letters)
         return applied
+
+    def sweep(self) -> int:
+        """Let TTLs take effect and forget old tombstones; returns the rows that expired."""
+        sweeper = Sweeper(self._open_sink())
+        expired = 0
+        try:
+            while rows := sweeper.expire(self.mirrors.catalog).rows:
+                expired += rows
+            sweeper.purge()
+        except SinkUnavailable:
+            self.close()
+            raise
+        return expired
 
     def _was_committed(self, batch: Batch) -> bool:
         """Only the holder of the lease moves the count of mutations, so the count itself tells."""

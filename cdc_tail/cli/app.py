@@ -1,0 +1,63 @@
+"""The root of the command line: commands, and the way from an error to an exit code."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from cdc_tail.cli import demo, inspect, replay, run, status, verify, version
+from cdc_tail.cli.common import tell_error
+from cdc_tail.errors import CdcTailError
+
+_HELP = """
+Keep a PostgreSQL mirror of Cassandra's CDC tables, from the commit log.
+
+Beside each Cassandra node, `cdc-tail run` follows the node's cdc_raw folder and applies every
+change to PostgreSQL, so that the mirror equals Cassandra's own SELECT. `cdc-tail demo` shows it all
+on this machine.
+"""
+
+_EXIT_CODES = """
+**Exit codes**
+
+0 done · 1 differences found (`verify`), or an unforeseen error · 2 wrong option or setting ·
+3 credentials · 4 Cassandra does not answer · 10-13 a segment is corrupt, of an unknown format, or
+of an unknown table · 20-23 PostgreSQL is away, the mirror differs from its definition, or refuses
+a row · 30-32 another process holds the node's lease, or segments are gone · 130 interrupted
+
+Settings: a TOML file (--config), environment variables (see .env.example), options; later wins.
+"""
+
+app = typer.Typer(
+    name="cdc-tail",
+    help=_HELP,
+    epilog=_EXIT_CODES,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("run")(run.run)
+app.command("replay")(replay.replay)
+app.command("status")(status.status)
+app.command("inspect")(inspect.inspect)
+app.command("verify")(verify.verify)
+app.command("demo")(demo.demo)
+app.command("version")(version.version)
+
+
+def main() -> None:
+    """Run the command line; the exit code says how it ended."""
+    try:
+        app()
+    except CdcTailError as error:
+        tell_error(error)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader of our output has gone (`| head`): that is no failure of ours.
+        sys.stderr.close()
+        sys.exit(0)

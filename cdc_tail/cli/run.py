@@ -1,0 +1,96 @@
+"""`cdc-tail run`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from pathlib import Path
+from typing import Annotated
+
+import structlog
+import typer
+
+from cdc_tail import config
+from cdc_tail.cli.common import ConfigOption, PostgresOption
+from cdc_tail.log import configure
+from cdc_tail.metrics import Metrics
+from cdc_tail.pipeline import Pipeline
+from cdc_tail.report import Reporter
+from cdc_tail.server import StatusServer
+from cdc_tail.status import Status, StatusBoard
+
+log = structlog.get_logger()
+
+
+def run(
+    config_file: ConfigOption = None,
+    node: Annotated[
+        str | None,
+        typer.Option(help="Name of this node in checkpoints. Default: the host's name."),
+    ] = None,
+    cdc_raw: Annotated[
+        Path | None, typer.Option(help="The node's cdc_raw_directory.", metavar="FOLDER")
+    ] = None,
+    postgres: PostgresOption = None,
+    read: Annotated[
+        str | None,
+        typer.Option(
+            help="live: changes as soon as they are written (default); synced: once the node has"
+            " synced them to disk.",
+            metavar="live|synced",
+        ),
+    ] = None,
+    keep_segments: Annotated[
+        bool | None,
+        typer.Option(
+            "--keep-segments/--discard-segments",
+            help="Leave applied segments in cdc_raw (something else must delete them), or delete"
+            " them once they are committed (default).",
+        ),
+    ] = None,
+    http_port: Annotated[
+        int | None, typer.Option(help="Port of the status page; 0 takes a free one.")
+    ] = None,
+    log_level: Annotated[
+        str | None, typer.Option(help="Least level to log.", metavar="debug|info|warning|error")
+    ] = None,
+) -> None:
+    """Tail this node's commit log into PostgreSQL until stopped.
+
+    Stop it with SIGTERM or Ctrl-C: it finishes the open batch, gives its lease back and exits 0.
+    Killed at any moment, it goes on at the next start where its last commit ended.
+
+    **Examples**
+
+    `cdc-tail run --cdc-raw /var/lib/cassandra/cdc_raw --postgres postgresql://u:p@db/mirror`
+
+    `CDC_TAIL_CONFIG=/etc/cdc-tail.toml cdc-tail run`
+    """
+    settings = config.load(
+        config_file,
+        options={
+            "node": node,
+            "cassandra.cdc_raw": cdc_raw,
+            "postgres.dsn": postgres,
+            "watch.read": read,
+            "watch.keep_segments": keep_segments,
+            "http.port": http_port,
+            "log.level": log_level,
+        },
+    )
+    configure(settings.log)
+    board = StatusBoard(Status(node=settings.node, pid=os.getpid(), read=settings.watch.read))
+    metrics = Metrics()
+    pipeline = Pipeline(settings, Reporter(board, metrics))
+    if settings.vault.address is not None:
+        log.warning("VAULT_ADDR is set, but credentials are taken from POSTGRES_* only")
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: pipeline.stop())
+    with contextlib.ExitStack() as stack:
+        if settings.http.enabled:
+            server = stack.enter_context(StatusServer(board, metrics, settings.http))
+            log.info("status page", url=server.url)
+        log.info("tailing", node=settings.node, cdc_raw=str(settings.cassandra.cdc_raw))
+        pipeline.run()
+    log.info("stopped", position=board.snapshot().position)

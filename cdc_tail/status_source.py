@@ -1,0 +1,80 @@
+"""Where a status comes from: the running process over HTTP, or what its database knows of it."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from typing import Any
+
+import psycopg
+
+from cdc_tail.config import Settings
+from cdc_tail.errors import ConfigError, SinkUnavailable
+from cdc_tail.status import Status
+from cdc_tail.watch import list_segments
+from checkpoints.postgres import PostgresCheckpoints
+from sinks.postgres.set_aside import counts
+
+_TIMEOUT_SECONDS = 5
+
+
+def status_url(settings: Settings) -> str:
+    """Where the process that these settings describe serves its status."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.http.host, settings.http.host)
+    return (
+        f"http://[{host}]:{settings.http.port}"
+        if ":" in host
+        else (f"http://{host}:{settings.http.port}")
+    )
+
+
+def ask_process(url: str) -> dict[str, Any] | None:
+    """The JSON of a running process's /status, None if nobody answers there."""
+    try:
+        with urllib.request.urlopen(f"{url}/status", timeout=_TIMEOUT_SECONDS) as answer:
+            found = json.loads(answer.read())
+    except (urllib.error.URLError, OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) and "state" in found else None
+
+
+def ask_database(settings: Settings) -> Status:
+    """What the database knows of a node whose process does not answer.
+
+    Raises SinkUnavailable where PostgreSQL does not answer, ConfigError where the node is unknown.
+    """
+    node = settings.node
+    try:
+        with psycopg.connect(settings.postgres_conninfo()) as conn:
+            checkpoint = PostgresCheckpoints().read(conn, node)
+            letters, parked = counts(conn, node)
+            nodes = conn.execute("SELECT node FROM cdc_tail.checkpoint ORDER BY node").fetchall()
+    except psycopg.errors.UndefinedTable:
+        checkpoint, letters, parked, nodes = None, 0, 0, []
+    except psycopg.Error as error:
+        raise SinkUnavailable(f"PostgreSQL does not answer: {error}") from error
+    if checkpoint is None:
+        known = ", ".join(row[0] for row in nodes) or "none"
+        raise ConfigError(
+            f"no process answers at {status_url(settings)}, and node {node} has no checkpoint",
+            hint=f"nodes with a checkpoint: {known}; give one with --node, or the right --url",
+        )
+    try:
+        size_bytes = list_segments(settings.cassandra.cdc_raw).total_bytes
+    except ConfigError:  # asked from another machine
+        size_bytes = 0
+    return Status(
+        node=node,
+        state="stopped",
+        updated_at=checkpoint.updated_at,
+        read=settings.watch.read,
+        position=None if checkpoint.position is None else str(checkpoint.position),
+        mutations_total=checkpoint.mutations,
+        cdc_raw_bytes=size_bytes,
+        dead_letters=letters,
+        parked=parked,
+        lease_holder=checkpoint.lease_holder,
+        fencing_token=checkpoint.fencing_token,
+        postgres_up=True,
+    )
