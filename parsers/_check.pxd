@@ -16,6 +16,10 @@ cdef struct Element:
     int32_t value_length
 
 
+cdef enum:
+    # The decoder's own reason, which no value has: the key's value is missing altogether.
+    NULL_IN_KEY = 255
+
 # 0 when value_to_pg can write the value, else a reason code for reason_text.
 cdef int value_check(const TypeNode *node, const uint8_t *value, Py_ssize_t size) noexcept nogil
 

@@ -70,6 +70,7 @@ _REASONS = {
     BAD_COUNTER: "the counter's context is malformed",
     BAD_PATH: "the cell path does not fit the column's type",
     TOO_LARGE: "the value is too large for PostgreSQL",
+    NULL_IN_KEY: "a null in a key, which PostgreSQL's primary keys can't hold",
 }
 
 # PostgreSQL, timestamp.h: days and milliseconds since 2000-01-01.
@@ -90,7 +91,7 @@ cdef uint64_t LOW_BITS = 0x0101010101010101
 
 
 cpdef str reason_text(int reason):
-    """What a code of value_check means, in words; ValueError if there is no such code."""
+    """What a code of value_check, or NULL_IN_KEY, means, in words; ValueError if there is no such code."""
     if reason not in _REASONS:
         raise ValueError(f"no reason code {reason}")
     return _REASONS[reason]
