@@ -70,7 +70,11 @@ cdef inline bint same_key(const Row *a, const Row *b) noexcept nogil:
         and a.partition_key_length == b.partition_key_length
         and a.clustering_length == b.clustering_length
         and memcmp(a.partition_key, b.partition_key, a.partition_key_length) == 0
-        and memcmp(a.clustering, b.clustering, a.clustering_length) == 0
+        # A static row has none.
+        and (
+            a.clustering_length == 0
+            or memcmp(a.clustering, b.clustering, a.clustering_length) == 0
+        )
     )
 
 

@@ -33,7 +33,8 @@ static inline uint64_t cdc_digest(uint64_t seed, const uint8_t *p, size_t n)
         p += 16;
         left -= 16;
     }
-    uint64_t a = left >= 8 ? cdc_word(p, 8) : cdc_word(p, left);
+    /* No bytes may have no address, which memcpy() is never to be given. */
+    uint64_t a = left >= 8 ? cdc_word(p, 8) : left > 0 ? cdc_word(p, left) : 0;
     uint64_t b = left > 8 ? cdc_word(p + 8, left - 8) : 0;
     state = cdc_fold(a ^ 0x4b33a62ed433d4a3ull, b ^ state);
     return cdc_fold(state ^ 0x2d358dccaa6c78a5ull, (uint64_t)n ^ 0x9e3779b97f4a7c15ull);
