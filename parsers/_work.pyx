@@ -8,7 +8,7 @@ answers are PostgreSQL's binary arrays; numbers count the items of a question fr
 """
 from libc.stdint cimport INT64_MAX, INT64_MIN, int32_t, int64_t, uint8_t, uint32_t
 from libc.stdlib cimport calloc, free, realloc
-from libc.string cimport memcmp, memset
+from libc.string cimport memcmp, memcpy, memset
 
 from parsers._arena cimport Arena, arena_alloc, arena_free, arena_init
 from parsers._batch cimport Batch, hash_bytes
@@ -645,6 +645,9 @@ cdef class RelationWork:
                 outer_deletion(self.relation.code, &self.partitions[at].fresh, NULL, &outer)
                 outer_deletion(self.relation.code, &self.partitions[at].stored, NULL, &outer)
             if outer.timestamp_us != INT64_MIN:
+                if item.merged.cells == item.incoming.cells:
+                    # The batch's own, which is decided and applied again where an attempt failed.
+                    item.merged.cells = copied_cells(&self.arena, item.incoming)
                 shadow_row(&item.merged, &outer)
         return 0
 
@@ -1072,6 +1075,13 @@ cdef const uint8_t *copied(
     for i in range(length):
         place[i] = bytes[i]
     return place
+
+
+cdef Cell *copied_cells(Arena *arena, const Row *row) except NULL nogil:
+    cdef Cell *cells = <Cell *>arena_alloc(arena, row.n_cells * <Py_ssize_t>sizeof(Cell))
+    if row.n_cells > 0:
+        memcpy(cells, row.cells, row.n_cells * <Py_ssize_t>sizeof(Cell))
+    return cells
 
 
 cdef bytes taken(Buffer *buffer):
