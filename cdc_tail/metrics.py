@@ -92,6 +92,16 @@ DECLARATIONS: Final[tuple[Declaration, ...]] = (
         "Time of one transaction, from its first statement to its commit.",
         buckets=_LATENCY_BUCKETS,
     ),
+    Declaration(
+        Counter,
+        "cdc_expired_rows_total",
+        "Rows that were removed, or lost values, because a TTL took effect.",
+    ),
+    Declaration(
+        Counter,
+        "cdc_purged_tombstones_total",
+        "Tombstones forgotten because their gc_grace_seconds have passed.",
+    ),
     Declaration(Gauge, "cdc_dead_letters", "Mutations of this node set aside as dead letters."),
     Declaration(Gauge, "cdc_parked", "Mutations of this node that wait for their table's schema."),
     Declaration(Gauge, "cdc_lease_held", "1 while this process may commit for its node."),

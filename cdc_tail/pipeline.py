@@ -39,7 +39,9 @@ from parsers.segment import SegmentReader
 log = structlog.get_logger()
 
 LISTING_SECONDS: Final = 1.0
-SWEEP_SECONDS: Final = 1.0
+PURGE_SECONDS: Final = 60.0
+# A log that moves without changes of ours moves the checkpoint no more often.
+POSITION_SECONDS: Final = 1.0
 BACK_OFF_SECONDS: Final = (0.2, 0.5, 1.0, 2.0, 5.0)
 
 _T = TypeVar("_T")
@@ -65,7 +67,9 @@ class Pipeline:
         self._writer = Writer(settings.postgres_conninfo(), settings.node, self._mirrors)
         self._guide = SchemaGuide(schema, settings.cassandra)
         self._listed_at = 0.0
-        self._swept_at = 0.0
+        self._committed_at = 0.0
+        self._expired_at_s = 0
+        self._purged_at = 0.0
         self._segments: Segments | None = None
 
     def stop(self) -> None:
@@ -157,19 +161,33 @@ class Pipeline:
             self._pace.moved()
         now = time.monotonic()
         caught_up = intake.caught_up
-        if self._clock.should_close(now, full=intake.is_full, caught_up=caught_up):
+        is_due = self._clock.should_close(now, full=intake.is_full, caught_up=caught_up)
+        if is_due or (not intake.has_work and self._is_position_due(now, intake.segments)):
             self._flush(flow)
-        elif not intake.has_work and intake.segments.to_commit():
-            self._flush(flow)  # segments that ended without changes of ours: they may go
         self._report.progress(intake.segments, self._clock.opened_at, caught_up=caught_up)
-        if now - self._swept_at >= SWEEP_SECONDS:
-            self._swept_at = now
-            self._insist(self._writer.sweep)
+        self._sweep(now)
         self._insist(self._writer.renew_lease_if_due)
         if not self._guide.has_asked_node and self._guide.ask_node():
             flow.adopt_schema(Position(0, 0))
         if caught_up:
             self._rest()
+
+    def _is_position_due(self, now: float, segments: Segments) -> bool:
+        """Whether to commit how far we read, although nothing of it was ours."""
+        return now - self._committed_at >= POSITION_SECONDS and bool(segments.to_commit())
+
+    def _sweep(self, now: float) -> None:
+        """Do what time alone asks for: TTLs as a second begins, tombstones once a minute."""
+        now_s = int(time.time())
+        if now_s != self._expired_at_s:
+            expired = self._insist(self._writer.expire)
+            self._report.expired(expired)
+            # More than one go takes is taken at the next turn, so that tailing never waits for it.
+            if expired.rows == 0:
+                self._expired_at_s = now_s
+        if now - self._purged_at >= PURGE_SECONDS:
+            self._report.purged(self._insist(self._writer.purge))
+            self._purged_at = now
 
     def _rest(self) -> None:
         pause = self._pace.pause_seconds()
@@ -184,6 +202,7 @@ class Pipeline:
     def _committed(self, committed: Committed) -> None:
         waited = time.monotonic() - (self._clock.opened_at or time.monotonic())
         self._clock.reset()
+        self._committed_at = time.monotonic()
         self._report.committed(committed, waited, self._writer)
         if committed.changes_set_aside:
             self._report.set_aside(self._insist(self._writer.count_set_aside))

@@ -15,6 +15,7 @@ from cdc_tail.segments import Segments
 from cdc_tail.status import ErrorStatus, State, StatusBoard
 from cdc_tail.watch import Listing
 from cdc_tail.writer import Writer
+from sinks.base import Applied
 
 # The pipeline turns a thousand times a second; its readers look far less often.
 PROGRESS_SECONDS: Final = 0.1
@@ -153,6 +154,14 @@ class Reporter:
         """A segment's files were deleted; `total` so far."""
         self._metrics.counter("cdc_segments_discarded_total").inc()
         self._board.update(segments_discarded=total)
+
+    def expired(self, applied: Applied) -> None:
+        """TTLs took effect."""
+        self._metrics.counter("cdc_expired_rows_total").inc(applied.updated + applied.deleted)
+
+    def purged(self, tombstones: int) -> None:
+        """Tombstones were forgotten."""
+        self._metrics.counter("cdc_purged_tombstones_total").inc(tombstones)
 
     def lost_segment(self, error: CdcTailError) -> None:
         """A segment with unread changes was deleted by somebody else."""

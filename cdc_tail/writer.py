@@ -175,15 +175,9 @@ class Writer:
             prepared[:] = self._commit(sink, work, batch.mutations)
 
         try:
-            try:
-                applied = sink.apply(batch, commit)
-            except MirrorChanged:
-                with self._transaction():
-                    self.mirrors.attach(sink)
-                applied = sink.apply(batch, commit)
+            applied = self._on_present_mirrors(lambda: sink.apply(batch, commit))
         except SinkUnavailable:
             self._is_unsure = True
-            self.close()
             raise
         for one in prepared:
             self.mirrors.adopt(one)
@@ -192,18 +186,28 @@ class Writer:
         applied.dead_letters += len(work.letters)
         return applied
 
-    def sweep(self) -> int:
-        """Let TTLs take effect and forget old tombstones; returns the rows that expired."""
+    def expire(self) -> Applied:
+        """Let TTLs take effect, of some thousand rows at most: `rows` tells whether to go on."""
         sweeper = Sweeper(self._open_sink())
-        expired = 0
+        return self._on_present_mirrors(lambda: sweeper.expire(self.mirrors.catalog))
+
+    def purge(self) -> int:
+        """Forget tombstones whose gc_grace is over, some thousand at most; returns how many."""
+        sweeper = Sweeper(self._open_sink())
+        return self._on_present_mirrors(sweeper.purge)
+
+    def _on_present_mirrors(self, act: Callable[[], _T]) -> _T:
+        """Do `act`, and once more where mirrors changed; without PostgreSQL the connection goes."""
         try:
-            while rows := sweeper.expire(self.mirrors.catalog).rows:
-                expired += rows
-            sweeper.purge()
+            try:
+                return act()
+            except MirrorChanged:
+                with self._transaction():
+                    self.mirrors.attach(self._open_sink())
+                return act()
         except SinkUnavailable:
             self.close()
             raise
-        return expired
 
     def _was_committed(self, batch: Batch) -> bool:
         """Only the holder of the lease moves the count of mutations, so the count itself tells."""
