@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cdc_tail.config import BatchSettings
+from cdc_tail.settings import BatchSettings
 
 
 class BatchClock:

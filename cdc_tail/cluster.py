@@ -17,8 +17,8 @@ from cassandra.cluster import (
 from cassandra.policies import WhiteListRoundRobinPolicy
 from cassandra.query import ValueSequence
 
-from cdc_tail.config import CassandraSettings
 from cdc_tail.errors import SourceUnavailable
+from cdc_tail.settings import CassandraSettings
 
 # What the node calls cdc_total_space, in MiB, by version: 4.0, then 4.1 and later.
 _SPACE_SETTINGS = ("cdc_total_space_in_mb", "cdc_total_space")

@@ -5,7 +5,7 @@ The form is documented in docs/inspect.md.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,9 +62,12 @@ def key_text(key: dict[str, Any]) -> str:
 class Inspector:
     """Describes mutations; learns tables from the log as it goes, as the mirror would."""
 
-    def __init__(self, schema: SchemaLog | None = None) -> None:
-        """`schema` holds what is known beforehand, from a file of CQL for instance."""
+    def __init__(
+        self, schema: SchemaLog | None = None, keys: Mapping[str, bytes] | None = None
+    ) -> None:
+        """`schema` holds what is known beforehand; `keys` those of encrypted segments."""
         self._log = schema or SchemaLog()
+        self._keys = keys or {}
         self._catalog = self._compile()
 
     def _compile(self) -> Catalog:
@@ -78,7 +81,7 @@ class Inspector:
 
         Raises SegmentCorrupt after the last mutation before a damage.
         """
-        with SegmentReader(path) as reader:
+        with SegmentReader(path, keys=self._keys) as reader:
             reader.set_completed()
             for position, raw in iter_entries(reader):
                 described = self.describe(position, raw, reader.version)

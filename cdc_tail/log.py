@@ -8,8 +8,8 @@ from typing import IO, Any
 
 import structlog
 
-from cdc_tail.config import LogSettings
 from cdc_tail.errors import CdcTailError
+from cdc_tail.settings import LogSettings
 
 # Libraries that tell on INFO what only their authors want to know.
 _QUIET = ("uvicorn.error", "uvicorn.access", "watchdog")

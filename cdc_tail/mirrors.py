@@ -9,7 +9,7 @@ from collections.abc import Mapping as MappingABC
 from dataclasses import dataclass
 from uuid import UUID
 
-from cdc_tail.config import MirrorSettings
+from cdc_tail.settings import MirrorSettings
 from parsers.decoder import Catalog, CompiledTable, build_catalog
 from parsers.position import Position
 from parsers.schema import Schema, Table

@@ -15,7 +15,6 @@ from typing import Final, TypeVar
 import structlog
 
 from cdc_tail.batch import BatchClock
-from cdc_tail.config import Settings
 from cdc_tail.discard import Discarder
 from cdc_tail.errors import (
     CdcTailError,
@@ -25,11 +24,13 @@ from cdc_tail.errors import (
 )
 from cdc_tail.flow import Committed, Flow
 from cdc_tail.intake import Intake, Question
+from cdc_tail.keys import read_keys
 from cdc_tail.log import error_fields
 from cdc_tail.mirrors import Mirrors
 from cdc_tail.report import Reporter
 from cdc_tail.schema_guide import SchemaGuide
 from cdc_tail.segments import Segments
+from cdc_tail.settings import Settings
 from cdc_tail.watch import Hints, Pace, SegmentFile, list_segments
 from cdc_tail.writer import Writer
 from parsers.position import Position
@@ -66,6 +67,7 @@ class Pipeline:
         self._mirrors = Mirrors(schema, settings.mirror, settings.node)
         self._writer = Writer(settings.postgres_conninfo(), settings.node, self._mirrors)
         self._guide = SchemaGuide(schema, settings.cassandra)
+        self._keys = read_keys(settings.encryption)
         self._listed_at = 0.0
         self._committed_at = 0.0
         self._expired_at_s = 0
@@ -230,7 +232,7 @@ class Pipeline:
                 log.debug("segment discarded", segment=file.path.name)
 
     def _open_reader(self, file: SegmentFile) -> SegmentReader:
-        return SegmentReader(file.path, mode=self._settings.watch.read)
+        return SegmentReader(file.path, mode=self._settings.watch.read, keys=self._keys)
 
     def _learn(self, question: Question) -> bool:
         """Ask history, then the node, what an unknown table or column is."""

@@ -14,15 +14,16 @@ from typing import TypeVar
 
 import structlog
 
-from cdc_tail.config import Settings
 from cdc_tail.errors import CdcTailError, RowRejected, SegmentCorrupt, UnknownTable
 from cdc_tail.flow import Committed, Flow
 from cdc_tail.intake import Intake
+from cdc_tail.keys import read_keys
 from cdc_tail.mirrors import Mirrors
 from cdc_tail.recorded import recorded_segments
 from cdc_tail.schema_file import seed_from_file
 from cdc_tail.schema_guide import SchemaGuide
 from cdc_tail.segments import Segments
+from cdc_tail.settings import Settings
 from cdc_tail.watch import Listing, SegmentFile
 from cdc_tail.writer import Writer
 from parsers.descriptor import CdcIndex
@@ -85,6 +86,7 @@ class Replay:
         self._settings = settings
         self._files = [_as_final(one) for one in recorded_segments(paths)]
         self._on_progress = on_progress
+        self._keys = read_keys(settings.encryption)
         self._schema = SchemaLog()
         if schema_file is not None:
             seed_from_file(self._schema, schema_file)
@@ -116,7 +118,7 @@ class Replay:
         return self.outcome
 
     def _replay(self, files: list[SegmentFile], writer: Writer) -> None:
-        segments = Segments({}, lambda file: SegmentReader(file.path))
+        segments = Segments({}, lambda file: SegmentReader(file.path, keys=self._keys))
         segments.update(Listing(tuple(files), 0))
         intake = Intake(
             segments,

@@ -7,11 +7,22 @@ from typing import Final
 
 from cdc_tail.errors import ConfigError
 from parsers.cql_file import parse_cql
+from parsers.schema import Table
 from parsers.schema_log import SchemaLog
 from parsers.schema_rows import table_updates
 
-# A definition from a file says nothing of its age: whatever the log says goes before it.
-WRITTEN_US: Final = 0
+# A UUID of version 1 counts 100 ns since this long before 1970.
+_UUID_EPOCH_US: Final = 12_219_292_800_000_000
+
+
+def written_us(table: Table) -> int:
+    """The age of a definition that a file gives, in microseconds since 1970.
+
+    Ids of tables are made when the table is created. So the definition wins over former tables of
+    that name, and every change that the log tells of this one wins over the definition. An id
+    given by hand says nothing; then whatever the log says goes before.
+    """
+    return table.id.time // 10 - _UUID_EPOCH_US if table.id.version == 1 else 0
 
 
 def seed_from_file(log: SchemaLog, schema_file: Path) -> None:
@@ -24,4 +35,4 @@ def seed_from_file(log: SchemaLog, schema_file: Path) -> None:
             hint="give a text file of CQL, as `cqlsh -e 'DESCRIBE KEYSPACE ks'` prints it",
         ) from error
     for table in parse_cql(text):
-        log.apply(*table_updates(table, WRITTEN_US))
+        log.apply(*table_updates(table, written_us(table)))

@@ -10,10 +10,10 @@ from typing import Final
 
 import structlog
 
-from cdc_tail.config import CassandraSettings
 from cdc_tail.errors import SourceUnavailable
 from cdc_tail.intake import Question
 from cdc_tail.log import error_fields
+from cdc_tail.settings import CassandraSettings
 from cdc_tail.writer import Writer
 from parsers.schema_log import SchemaLog
 from sinks.postgres import history

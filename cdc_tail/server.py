@@ -17,9 +17,9 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from cdc_tail.config import HttpSettings
 from cdc_tail.errors import ConfigError
 from cdc_tail.metrics import Metrics
+from cdc_tail.settings import HttpSettings
 from cdc_tail.status import StatusBoard, not_healthy_because, not_ready_because
 
 

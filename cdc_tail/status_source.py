@@ -9,8 +9,8 @@ from typing import Any
 
 import psycopg
 
-from cdc_tail.config import Settings
 from cdc_tail.errors import ConfigError, SinkUnavailable
+from cdc_tail.settings import Settings
 from cdc_tail.status import Status
 from cdc_tail.watch import list_segments
 from checkpoints.postgres import PostgresCheckpoints

@@ -9,8 +9,10 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from cdc_tail.cli.common import JsonOption, print_json
+from cdc_tail import config
+from cdc_tail.cli.common import ConfigOption, JsonOption, print_json
 from cdc_tail.inspect import Filter, Inspector, describe_header, key_text, known_schema
+from cdc_tail.keys import read_keys
 from cdc_tail.recorded import recorded_segments
 
 
@@ -33,12 +35,14 @@ def inspect(
         str | None,
         typer.Option(help="Show only this partition key; columns are joined with a colon."),
     ] = None,
+    config_file: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show what stands in commit-log segments; needs neither Cassandra nor PostgreSQL.
 
     With --json one line per mutation, in log order, as docs/inspect.md says. Segments may be open:
-    what is not closed by a sync marker yet is not shown.
+    what is not closed by a sync marker yet is not shown. Keys of encrypted ones come from the
+    settings (`[encryption]`).
 
     **Examples**
 
@@ -46,7 +50,8 @@ def inspect(
 
     `cdc-tail inspect cdc_raw --json | jq -r '.updates[].table' | sort | uniq -c`
     """
-    inspector = Inspector(known_schema(schema))
+    keys = read_keys(config.load(config_file).encryption)
+    inspector = Inspector(known_schema(schema), keys)
     wanted = Filter(table=table, key=key)
     people = Console(highlight=False, soft_wrap=True)
     for file in recorded_segments(paths):

@@ -16,9 +16,9 @@ from rich.progress import (
 
 from cdc_tail import config
 from cdc_tail.cli.common import ConfigOption, JsonOption, PostgresOption, print_json, told
-from cdc_tail.config import LogSettings
 from cdc_tail.log import configure
 from cdc_tail.replay import Outcome, Replay
+from cdc_tail.settings import LogSettings
 
 
 def replay(

@@ -10,9 +10,9 @@ from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from cdc_tail import config
 from cdc_tail.cli.common import ConfigOption, JsonOption, PostgresOption, print_json, told
-from cdc_tail.config import LogSettings
 from cdc_tail.errors import SinkUnavailable
 from cdc_tail.log import configure
+from cdc_tail.settings import LogSettings
 
 
 def verify(

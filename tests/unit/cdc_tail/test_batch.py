@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cdc_tail.batch import BatchClock
-from cdc_tail.config import BatchSettings
+from cdc_tail.settings import BatchSettings
 
 
 def clock() -> BatchClock:

@@ -10,9 +10,10 @@ from pydantic import ValidationError
 
 from cdc_tail import config
 from cdc_tail.errors import ConfigError
+from cdc_tail.settings import Settings
 
 
-def conninfo(settings: config.Settings) -> dict[str, object]:
+def conninfo(settings: Settings) -> dict[str, object]:
     return dict(psycopg.conninfo.conninfo_to_dict(settings.postgres_conninfo()))
 
 

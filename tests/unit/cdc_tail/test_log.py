@@ -10,9 +10,9 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from cdc_tail.config import LogSettings
 from cdc_tail.errors import SegmentCorrupt
 from cdc_tail.log import configure, error_fields
+from cdc_tail.settings import LogSettings
 
 
 @pytest.fixture(autouse=True)

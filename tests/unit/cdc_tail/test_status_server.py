@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from cdc_tail.config import HttpSettings
 from cdc_tail.errors import ConfigError
 from cdc_tail.metrics import Metrics
 from cdc_tail.server import StatusServer
+from cdc_tail.settings import HttpSettings
 from cdc_tail.status import (
     ErrorStatus,
     Status,
