@@ -645,6 +645,8 @@ cdef class RelationWork:
                 outer_deletion(self.relation.code, &self.partitions[at].fresh, NULL, &outer)
                 outer_deletion(self.relation.code, &self.partitions[at].stored, NULL, &outer)
             if outer.timestamp_us != INT64_MIN:
+                if item.known_dead:
+                    shadow_row(&item.dead, &outer)      # so that nothing new is nothing to keep
                 if item.merged.cells == item.incoming.cells:
                     # The batch's own, which is decided and applied again where an attempt failed.
                     item.merged.cells = copied_cells(&self.arena, item.incoming)
