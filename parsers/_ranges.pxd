@@ -16,7 +16,7 @@ cdef void outer_deletion(
 ) noexcept nogil
 cdef int encode_partition(const Partition *partition, bint ranges, Buffer *out) except -1 nogil
 cdef int decode_partition(
-    Arena *arena, const uint8_t *state, int32_t length, Partition *into
+    Arena *arena, const TableCode *table, const uint8_t *state, int32_t length, Partition *into
 ) except -1 nogil
 cdef bint knows_range(const Partition *partition, const RangeTombstone *ranged) noexcept nogil
 cdef int64_t newest_deletion_time(const Partition *partition, bint ranges) noexcept nogil

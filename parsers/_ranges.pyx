@@ -143,15 +143,21 @@ cdef int damaged() except -1 nogil:
         )
 
 
-cdef int read_bound(Cursor *c, Bound *bound) noexcept nogil:
+cdef int read_bound(Cursor *c, const TableCode *table, Bound *bound) noexcept nogil:
     cdef uint64_t count
     cdef Slice values
+    cdef Cursor within
     if (
         read_u8(c, &bound.kind) < 0
         or read_uvint(c, &count) < 0
-        or count > 65535
+        or count > <uint64_t>table.n_clustering
         or read_uvint_bytes(c, &values) < 0
     ):
+        return -1
+    within.base = values.data
+    within.position = 0
+    within.limit = values.length
+    if skip_clustering(&within, table, <int>count, NULL) < 0 or within.position != within.limit:
         return -1
     bound.count = <uint16_t>count
     bound.values = values.data
@@ -170,7 +176,7 @@ cdef int read_stored_deletion(Cursor *c, Deletion *out) noexcept nogil:
 
 
 cdef int decode_partition(
-    Arena *arena, const uint8_t *state, int32_t length, Partition *into
+    Arena *arena, const TableCode *table, const uint8_t *state, int32_t length, Partition *into
 ) except -1 nogil:
     """Merge a stored form into `into`; bounds point into `state`. SchemaMismatch if it is none."""
     cdef Cursor c
@@ -187,8 +193,8 @@ cdef int decode_partition(
         n -= 1
         ranged = <RangeTombstone *>arena_alloc(arena, sizeof(RangeTombstone))
         if (
-            read_bound(&c, &ranged.start) < 0
-            or read_bound(&c, &ranged.end) < 0
+            read_bound(&c, table, &ranged.start) < 0
+            or read_bound(&c, table, &ranged.end) < 0
             or read_stored_deletion(&c, &ranged.deletion) < 0
         ):
             return damaged()

@@ -50,6 +50,7 @@ from parsers._model cimport (
 )
 from parsers._reconcile cimport cell_is_live, digest_value, sort_cells
 from parsers._relation cimport Relation
+from parsers._state_check cimport damage_of_cells
 from parsers._values cimport value_is_exact
 
 from cdc_tail.errors import SchemaMismatch
@@ -278,7 +279,8 @@ cdef int damaged(Relation relation, const char *what) except -1 nogil:
     with gil:
         raise SchemaMismatch(
             f"the _cdc state of a row of {relation.table.table} is damaged: {what.decode()}",
-            hint="something else wrote the mirror; `cdc-tail verify` finds the rows that differ",
+            hint="something else wrote the mirror, or its mapping was changed; "
+            "`cdc-tail verify` finds the rows that differ",
             table=str(relation.table.table),
         )
 
@@ -298,6 +300,7 @@ cdef int decode_state(
     cdef int i, cid, n = 0, capacity = 0
     cdef Cell *cell
     cdef Slice slice
+    cdef const char *damage
     c.base = state
     c.position = 0
     c.limit = length
@@ -411,7 +414,12 @@ cdef int decode_state(
             cell.value = slice.data
             cell.value_length = slice.length
         if cell_flags & HAS_DIGEST:
-            if read_bytes(&c, 8, &bytes) < 0:
+            # Of a live cell whose value stands in its column.
+            if (
+                dead
+                or cell_flags & (STORED_FLAGS & ~CELL_EXPIRING | HAS_VALUE)
+                or read_bytes(&c, 8, &bytes) < 0
+            ):
                 return damaged(relation, "digest of a cell")
             cell.value = bytes
             cell.value_length = DIGEST_ONLY
@@ -427,6 +435,9 @@ cdef int decode_state(
         return damaged(relation, "bytes follow it")
     out.n_cells = n
     sort_cells(out.cells, n)
+    damage = damage_of_cells(relation, out.cells, n)
+    if damage != NULL:
+        return damaged(relation, damage)
     return 0
 
 

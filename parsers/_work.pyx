@@ -68,7 +68,8 @@ from parsers._reconcile cimport (
     shadow_row,
 )
 from parsers._relation cimport FROM_COLUMN, Relation
-from parsers._state cimport decode_state, encode_state, knows_write, purge_time
+from parsers._state cimport damaged, decode_state, encode_state, knows_write, purge_time
+from parsers._state_check cimport check_clustering
 from parsers._values cimport value_from_pg
 
 from cdc_tail.errors import SchemaMismatch
@@ -367,7 +368,8 @@ cdef class RelationWork:
                 at = next_number(&number_reader, self.n_partitions)
                 next_checked(&state_reader, &state)
                 decode_partition(
-                    &self.arena, state.data, state.length, &self.partitions[at].stored
+                    &self.arena, self.relation.code, state.data, state.length,
+                    &self.partitions[at].stored,
                 )
         for i in range(self.n_partitions):
             item = &self.partitions[i]
@@ -463,6 +465,10 @@ cdef class RelationWork:
                 else:
                     row.clustering = probe.clustering
                     row.clustering_length = probe.clustering_length
+                    if not self.relation.static and check_clustering(
+                        self.relation, row.clustering, row.clustering_length, self.scratch.key
+                    ) < 0:
+                        damaged(self.relation, "clustering")
                 if self.batch.holds_row(row):
                     continue        # it has an item of its own
                 item = self._add(row)
