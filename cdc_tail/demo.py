@@ -105,11 +105,7 @@ class Demo:
             view, options = self._view, self._options
             stack.callback(shutil.rmtree, self._folder, ignore_errors=True)
             with view.step("Starting PostgreSQL"):
-                server = stack.enter_context(
-                    PostgresServer(
-                        directory=self._folder / "postgres", keep_running=options.keep_running
-                    )
-                )
+                server = stack.enter_context(PostgresServer(directory=self._folder / "postgres"))
                 dsn = server.create_database("shop_mirror")
             with view.step(f"Starting Cassandra {options.series}"):
                 node = stack.enter_context(self._node())
@@ -134,6 +130,8 @@ class Demo:
                 f"kill {process.pid} {node.pid} {server.pid}; rm -r {self._folder}"
             )
             if options.keep_running:
+                server.detach()
+                node.detach()
                 stack.pop_all()
         return result
 
@@ -144,7 +142,6 @@ class Demo:
             self._options.series,
             directory=self._folder / "cassandra",
             options=options,
-            keep_running=self._options.keep_running,
             progress=lambda done, total: self._view.detail(f"fetching jars {done}/{total}"),
         )
 

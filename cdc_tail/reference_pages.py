@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic_core import PydanticUndefined
 
+from cdc_tail.cli.reference import cli_page
 from cdc_tail.config import PLAIN_NAMES, setting_fields, variable_name
 from cdc_tail.metrics import DECLARATIONS
 
@@ -69,6 +70,7 @@ def metrics_page() -> str:
 
 PAGES: Mapping[str, Callable[[], str]] = {
     ".env.example": env_example,
+    "docs/cli.md": cli_page,
     "docs/metrics.md": metrics_page,
 }
 

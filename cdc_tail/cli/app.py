@@ -10,7 +10,7 @@ from cdc_tail.cli import demo, inspect, replay, run, status, verify, version
 from cdc_tail.cli.common import tell_error
 from cdc_tail.errors import CdcTailError
 
-_HELP = """
+HELP = """
 Keep a PostgreSQL mirror of Cassandra's CDC tables, from the commit log.
 
 Beside each Cassandra node, `cdc-tail run` follows the node's cdc_raw folder and applies every
@@ -18,7 +18,7 @@ change to PostgreSQL, so that the mirror equals Cassandra's own SELECT. `cdc-tai
 on this machine.
 """
 
-_EXIT_CODES = """
+EXIT_CODES = """
 **Exit codes**
 
 0 done · 1 differences found (`verify`), or an unforeseen error · 2 wrong option or setting ·
@@ -31,8 +31,8 @@ Settings: a TOML file (--config), environment variables (see .env.example), opti
 
 app = typer.Typer(
     name="cdc-tail",
-    help=_HELP,
-    epilog=_EXIT_CODES,
+    help=HELP,
+    epilog=EXIT_CODES,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="markdown",
