@@ -57,7 +57,3 @@ def main() -> None:
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
-    except BrokenPipeError:
-        # The reader of our output has gone (`| head`): that is no failure of ours.
-        sys.stderr.close()
-        sys.exit(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -50,6 +51,8 @@ def inspect(
 
     `cdc-tail inspect cdc_raw --json | jq -r '.updates[].table' | sort | uniq -c`
     """
+    # A reader that has seen enough (`| head`) ends us silently, as it does other filters.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     keys = read_keys(config.load(config_file).encryption)
     inspector = Inspector(known_schema(schema), keys)
     wanted = Filter(table=table, key=key)

@@ -1,0 +1,153 @@
+"""The command line as a stranger meets it: help, errors and their exit codes."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import structlog
+
+import cdc_tail
+import cdc_tail.local.errors  # its errors are of the tree, too
+from cdc_tail.cli.app import app, main
+from cdc_tail.errors import CdcTailError
+from tests.support.golden import golden_cases
+
+COMMANDS = ("run", "replay", "status", "inspect", "verify", "demo", "version")
+ROOT = Path(__file__).parents[3]
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a command ended and what it printed."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Command = Callable[..., Done]
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """`command("replay", ..., POSTGRES_PORT="1")`: the program's own main, in this process."""
+    for name in os.environ:
+        if name.startswith(("CDC_TAIL_", "POSTGRES_", "CASSANDRA_", "VAULT_")):
+            monkeypatch.delenv(name)
+    handlers = logging.getLogger().handlers[:]
+    signals = {
+        one: signal.getsignal(one) for one in (signal.SIGPIPE, signal.SIGTERM, signal.SIGINT)
+    }
+
+    def run(*arguments: str, **environ: str) -> Done:
+        for name, value in (environ | {"COLUMNS": "200"}).items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(sys, "argv", ["cdc-tail", *arguments])
+        code = 0
+        try:
+            main()
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+        finally:
+            logging.getLogger().handlers[:] = handlers
+            for number, handler in signals.items():
+                signal.signal(number, handler)
+            structlog.reset_defaults()
+        said = capsys.readouterr()
+        return Done(code, said.out, said.err)
+
+    return run
+
+
+def test_every_command_is_there_and_explains_itself(command: Command) -> None:
+    assert tuple(one.name for one in app.registered_commands) == COMMANDS
+    assert "Exit codes" in command("--help").stdout
+    for one in app.registered_commands:
+        assert one.callback is not None
+        doc = one.callback.__doc__ or ""
+        assert len(doc.strip().splitlines()[0]) > 20, one.name
+        assert one.name == "version" or "**Examples**" in doc, one.name
+
+
+def test_without_a_command_it_shows_its_help(command: Command) -> None:
+    done = command()
+    assert done.returncode == 2
+    assert "Usage:" in done.stdout + done.stderr
+
+
+def test_the_version_for_people_and_for_programs(command: Command) -> None:
+    assert cdc_tail.__version__ in command("version").stdout
+    assert json.loads(command("version", "--json").stdout)["cdc_tail"] == (cdc_tail.__version__)
+
+
+def test_a_wrong_setting_is_told_with_its_cure_on_stderr(command: Command) -> None:
+    done = command("status", POSTGRES_PORT="many")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "error: postgres.port (POSTGRES_PORT)" in done.stderr
+    assert "next: postgres.port: Port of PostgreSQL." in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_unknown_option_is_a_usage_error(command: Command) -> None:
+    assert command("run", "--no-such-option").returncode == 2
+
+
+def test_run_without_a_cdc_raw_folder_says_so(command: Command, tmp_path: Path) -> None:
+    done = command(
+        "run", "--cdc-raw", str(tmp_path / "none"), "--http-port", "0", POSTGRES_PORT="1"
+    )
+    assert done.returncode == 2
+    assert "cassandra.cdc_raw" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["replay", "inspect"])
+def test_a_path_without_segments_is_no_empty_log(
+    command: Command, tmp_path: Path, name: str
+) -> None:
+    done = command(name, str(tmp_path))
+    assert done.returncode == 2
+    assert "holds no commit-log segment" in done.stderr
+    done = command(name, str(tmp_path / "none"))
+    assert done.returncode == 2
+    assert "does not exist" in done.stderr
+
+
+def test_a_database_that_is_away_has_its_exit_code(command: Command, tmp_path: Path) -> None:
+    (case,) = golden_cases("scalars", "5.0")
+    case.unpack(tmp_path)
+    done = command("replay", str(tmp_path), "--postgres", "host=127.0.0.1 port=1")
+    assert done.returncode == 21
+    assert "PostgreSQL does not answer" in done.stderr
+
+
+def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
+    (case,) = golden_cases("scalars", "5.0")
+    case.unpack(tmp_path)
+    done = subprocess.run(
+        f"{sys.executable} -m cdc_tail inspect {tmp_path} --json | head -1",
+        shell=True,
+        cwd=ROOT,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert json.loads(done.stdout)["size_bytes"] > 0
+    assert done.stderr == ""
+
+
+def test_exit_codes_of_the_error_tree_are_as_the_help_says() -> None:
+    def all_below(kind: type[CdcTailError]) -> list[type[CdcTailError]]:
+        return [kind, *(one for below in kind.__subclasses__() for one in all_below(below))]
+
+    codes = {one.exit_code for one in all_below(CdcTailError)}
+    assert codes <= {1, 2, 3, 4, *range(10, 14), *range(20, 24), *range(30, 33), 40}
