@@ -197,7 +197,7 @@ cdef class Batch:
             while row != NULL:
                 following = row.next
                 row.offset = offset
-                digest_insert(row)
+                digest_insert(row, update.table.columns)
                 self.note_writetime(newest_writetime(row))
                 self.absorb_row(row)
                 self.events += 1

@@ -14,6 +14,7 @@ cdef enum Action:
 cdef struct ColumnCode:
     const uint8_t *name
     int32_t name_length
+    uint32_t tag                # CRC of the name: the same in every definition of the table
     int32_t fixed_length        # of a simple cell's value; -1: length-prefixed
     int64_t dropped_us          # cells up to this writetime are void; INT64_MIN: never dropped
     const TypeNode *type

@@ -4,6 +4,7 @@ from libc.stdint cimport INT64_MIN, uint8_t, uint32_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy
 
+from parsers._crc32 cimport crc32_update
 from parsers._types cimport CompiledType, TypeNode, compile_type
 
 cimport cython
@@ -79,6 +80,7 @@ cdef class CompiledTable:
             name = column.name_bytes
             code.columns[i].name = <const uint8_t *>name     # kept alive by self.keep
             code.columns[i].name_length = len(column.name_bytes)
+            code.columns[i].tag = crc32_update(0, <const uint8_t *>name, len(name))
             code.columns[i].type = compiled.node
             code.columns[i].fixed_length = compiled.node.fixed_length
             code.columns[i].complex = column.type.is_multicell

@@ -3,6 +3,7 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 
 from parsers._arena cimport Arena
+from parsers._catalog cimport ColumnCode
 from parsers._model cimport Cell, Deletion, Row
 
 cdef enum:
@@ -20,6 +21,6 @@ cdef bint deletion_supersedes(const Deletion *a, const Deletion *b) noexcept nog
 cdef void shadow_row(Row *row, const Deletion *outer) noexcept nogil
 cdef int merge_rows(Arena *arena, const Row *a, const Row *b, Row *out) except -1 nogil
 cdef uint64_t digest_value(const uint8_t *value, int32_t length) noexcept nogil
-cdef void digest_insert(Row *row) noexcept nogil
+cdef void digest_insert(Row *row, const ColumnCode *columns) noexcept nogil
 cdef bint cell_is_live(const Cell *cell, int64_t now_s) noexcept nogil
 cdef bint row_is_live(const Row *row, int64_t now_s) noexcept nogil

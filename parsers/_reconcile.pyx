@@ -8,6 +8,7 @@ from libc.stdint cimport INT64_MAX, INT64_MIN, int32_t, int64_t, uint8_t, uint64
 from libc.string cimport memcmp, memcpy
 
 from parsers._arena cimport Arena, arena_alloc
+from parsers._catalog cimport ColumnCode
 from parsers._counter cimport merge_counters
 from parsers._model cimport (
     CELL_COMPLEX_DELETION,
@@ -152,7 +153,7 @@ cdef uint64_t digest_value(const uint8_t *value, int32_t length) noexcept nogil:
     return cdc_digest(1, value, length)
 
 
-cdef void digest_insert(Row *row) noexcept nogil:
+cdef void digest_insert(Row *row, const ColumnCode *columns) noexcept nogil:
     """Give a row as decoded, if it has liveness, the digest of all it says.
 
     It tells a copy of an INSERT that the mirror has from another write with the same timestamp.
@@ -167,7 +168,7 @@ cdef void digest_insert(Row *row) noexcept nogil:
     digest = mix(digest, <uint64_t>row.deletion.timestamp_us)
     for i in range(row.n_cells):
         cell = &row.cells[i]
-        digest = mix(digest, (<uint64_t>cell.column << 8) | cell.flags)
+        digest = mix(digest, (<uint64_t>columns[cell.column].tag << 8) | cell.flags)
         if cell.writetime_us != row.liveness_us:
             digest = mix(digest, <uint64_t>cell.writetime_us)
         elif not cell.flags & (CELL_TOMBSTONE | CELL_COMPLEX_DELETION):
