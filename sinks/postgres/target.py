@@ -5,6 +5,7 @@ Statements take binary arrays as $1, $2, … (raw cursors), so that a name may h
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,6 +15,8 @@ from parsers._work import MASK_BITS
 from psycopg import sql
 
 from cdc_tail.errors import SchemaMismatch
+from parsers.cql_types import Native
+from parsers.schema import Column, Table
 from sinks.postgres.catalog import Connection, Mirror, MirrorColumn
 from sinks.postgres.keytype import ensure_key_type, key_type
 
@@ -42,8 +45,12 @@ class Target:
 
     def _from_keys(self, columns: int) -> sql.Composed:
         """The relation `t` joined with an array of key records `k`, numbered by `n` from 1."""
-        fields = [sql.Identifier(f"k{number}") for number in range(len(self.mirror.key))]
-        return sql.SQL("unnest($1::{}[]) WITH ORDINALITY AS k ({}, n) JOIN {} AS t ON {}").format(
+        fields = [
+            sql.Identifier(f"k{number}") for number in range(len(self.mirror.key))
+        ]
+        return sql.SQL(
+            "unnest($1::{}[]) WITH ORDINALITY AS k ({}, n) JOIN {} AS t ON {}"
+        ).format(
             key_type(self.mirror),
             sql.SQL(", ").join(fields),
             self.mirror.identifier,
@@ -54,7 +61,8 @@ class Target:
     def read_states(self) -> sql.Composed:
         """(numbers int4[], states bytea[]) of the rows that exist for an array of key records."""
         return sql.SQL("SELECT array_agg(k.n::int4), array_agg(t.{}) FROM {}").format(
-            sql.Identifier(self.mirror.state_column), self._from_keys(len(self.mirror.key))
+            sql.Identifier(self.mirror.state_column),
+            self._from_keys(len(self.mirror.key)),
         )
 
     @cached_property
@@ -93,14 +101,19 @@ class Target:
     def copy(self) -> sql.Composed:
         """Insert whole rows."""
         return sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(
-            self.mirror.identifier, sql.SQL(", ").join(map(sql.Identifier, self.written))
+            self.mirror.identifier,
+            sql.SQL(", ").join(map(sql.Identifier, self.written)),
         )
 
     @cached_property
     def delete(self) -> sql.Composed:
         """Delete the rows of an array of key records."""
-        fields = [sql.Identifier(f"k{number}") for number in range(len(self.mirror.key))]
-        return sql.SQL("DELETE FROM {} AS t USING unnest($1::{}[]) AS k ({}) WHERE {}").format(
+        fields = [
+            sql.Identifier(f"k{number}") for number in range(len(self.mirror.key))
+        ]
+        return sql.SQL(
+            "DELETE FROM {} AS t USING unnest($1::{}[]) AS k ({}) WHERE {}"
+        ).format(
             self.mirror.identifier,
             key_type(self.mirror),
             sql.SQL(", ").join(fields),
@@ -109,11 +122,15 @@ class Target:
 
     def update(self, changed: list[int], masks: int) -> sql.Composed:
         """Update from an array of row records and `masks` int8[] masks (see `changed_rows`)."""
-        aliases = [sql.Identifier(f"a{number}") for number in range(len(self.attributes))]
+        aliases = [
+            sql.Identifier(f"a{number}") for number in range(len(self.attributes))
+        ]
         position = {name: number for number, name in enumerate(self.attributes)}
         state = sql.Identifier(self.mirror.state_column)
         assignments = [
-            sql.SQL("{} = r.{}").format(state, aliases[position[self.mirror.state_column]])
+            sql.SQL("{} = r.{}").format(
+                state, aliases[position[self.mirror.state_column]]
+            )
         ]
         for number, attribute in enumerate(changed):
             name = sql.Identifier(self.attributes[attribute])
@@ -133,7 +150,9 @@ class Target:
         ).format(
             relation=self.mirror.identifier,
             assignments=sql.SQL(", ").join(assignments),
-            masks=sql.SQL("".join(f", ${number + 2}::int8[]" for number in range(masks))),
+            masks=sql.SQL(
+                "".join(f", ${number + 2}::int8[]" for number in range(masks))
+            ),
             aliases=sql.SQL(", ").join([*aliases, *mask_names]),
             on=sql.SQL(" AND ").join(
                 sql.SQL("t.{} = r.{}").format(
@@ -153,7 +172,53 @@ def _aggregable(column: MirrorColumn) -> sql.Composed:
     return sql.SQL(form).format(sql.Identifier(column.name))
 
 
-def make_target(connection: Connection, compiled: CompiledTable, mirror: Mirror) -> Target:
+def column_types(table: Table, mirrors: Iterable[Mirror]) -> dict[str, str]:
+    """PostgreSQL's type by column of `table`, as its mirrors have them: what CompiledTable takes.
+
+    The mirrors may be ahead of the definition (another process has read on): a key column that was
+    renamed meanwhile is found by its place, and a column that was dropped and added again since is
+    left out, so that what the definition calls by its name is void.
+    """
+    types = {name: "bytea" for name in _hidden(table)}
+    for mirror in mirrors:
+        types |= {
+            own.name: column.pg_type for own, column in _paired_keys(table, mirror)
+        }
+        types |= {
+            c.cql_name: c.pg_type for c in mirror.columns if not _is_newer(c, table)
+        }
+    return types
+
+
+def _paired_keys(table: Table, mirror: Mirror) -> Iterable[tuple[Column, MirrorColumn]]:
+    """The key columns of a definition with those of the mirror (of static rows: fewer)."""
+    return zip(table.primary_key, mirror.key, strict=False)
+
+
+def _is_newer(column: MirrorColumn, table: Table) -> bool:
+    dropped = table.dropped.get(column.cql_name.encode())
+    return column.is_newer_than(None if dropped is None else dropped.dropped_time_us)
+
+
+def _hidden(table: Table) -> list[str]:
+    """The regular column that COMPACT STORAGE adds to a dense table without one; CQL hides it.
+
+    It has no column in the mirror, but its cell is all that a row lives by.
+    """
+    if table.layout != "dense":
+        return []
+    return [column.name for column in table.regulars if column.type == Native("empty")]
+
+
+def _hidden_cids(table: Table, mirror: Mirror) -> dict[str, int]:
+    """The number that the hidden column gets in `_cdc` once DROP COMPACT STORAGE shows it."""
+    following = 1 + max(c.cid for c in (*mirror.key, *mirror.columns, *mirror.retired))
+    return {name: following for name in _hidden(table)}
+
+
+def make_target(
+    connection: Connection, compiled: CompiledTable, mirror: Mirror
+) -> Target:
     """Compile a mirror for writing rows of `compiled`; creates its key type where missing."""
     key_oid = ensure_key_type(connection, mirror)
     described = connection.execute(
@@ -176,10 +241,14 @@ def make_target(connection: Connection, compiled: CompiledTable, mirror: Mirror)
     table = compiled.table
     static = mirror.kind == "static" or table.layout == "static_compact"
     own = {column.name for column in (table.statics if static else table.regulars)}
-    keys = {column.name: column.cql_name for column in mirror.key}
+    keys = {
+        column.name: own_key.name for own_key, column in _paired_keys(table, mirror)
+    }
     columns = {c.name: c.cql_name for c in mirror.columns}
     foreign = {
-        c.cql_name: (c.cql_type, c.pg_type) for c in mirror.columns if c.cql_name not in own
+        c.cql_name: (c.cql_type, c.pg_type)
+        for c in mirror.columns
+        if c.cql_name not in own or _is_newer(c, table)
     }
     attributes: list[tuple[str | None, int, str]] = []
     for _, name, oid in described:
@@ -195,7 +264,7 @@ def make_target(connection: Connection, compiled: CompiledTable, mirror: Mirror)
         compiled,
         static=static,
         attributes=attributes,
-        cids={c.cql_name: c.cid for c in mirror.columns},
+        cids={c.cql_name: c.cid for c in mirror.columns} | _hidden_cids(table, mirror),
         foreign=foreign,
         row_type_oid=described[0][0],
         key_type_oid=key_oid,
@@ -203,6 +272,8 @@ def make_target(connection: Connection, compiled: CompiledTable, mirror: Mirror)
     )
     names = tuple(name for _, name, _ in described)
     written = tuple(
-        name for name, (_, _, role) in zip(names, attributes, strict=True) if role != "other"
+        name
+        for name, (_, _, role) in zip(names, attributes, strict=True)
+        if role != "other"
     )
     return Target(mirror, relation, names, written)
