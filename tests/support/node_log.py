@@ -1,0 +1,208 @@
+"""A node's log put into mirrors as the process does it, but in any order and any batches.
+
+`Node` stands for one sidecar: its own connection, schema and mirrors. It takes whole segments, or
+single mutations in whatever order a test wants them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from uuid import UUID
+
+import psycopg
+from parsers._batch import Decoder
+
+from cdc_tail.errors import MirrorChanged
+from parsers.decoder import (
+    Batch,
+    Catalog,
+    CompiledTable,
+    SegmentDecoder,
+    build_catalog,
+    schema_updates,
+    view_mutation,
+)
+from parsers.position import Position
+from parsers.schema import Table
+from parsers.schema_log import SchemaLog
+from parsers.segment import SegmentReader, corrupt_error, iter_entries
+from parsers.view import Rejected
+from sinks.base import Applied
+from sinks.postgres.applier import PostgresSink
+from sinks.postgres.catalog import Mirror, install, load_mirrors
+from sinks.postgres.ddl import drop_mirrors, ensure_mirrors
+from sinks.postgres.target import column_types
+
+UNBOUNDED = 1 << 62
+
+
+@dataclass(frozen=True)
+class Logged:
+    """One mutation of a segment."""
+
+    position: Position
+    log_version: int
+    raw: bytes
+
+
+def mutations_of(logs: Iterable[Path], keys: Mapping[str, bytes] | None = None) -> list[Logged]:
+    """Every mutation of completed segments, in the order of the log."""
+    found = []
+    for log in logs:
+        with SegmentReader(log, keys=keys) as reader:
+            reader.set_completed()
+            for position, raw in iter_entries(reader):
+                found.append(Logged(position, reader.version, raw))
+    return found
+
+
+class Node:
+    """Applies a node's log to the mirrors in a database, at one fixed second.
+
+    `rejections` are the rows that no mirror can hold, `unknown` the tables that nobody defined.
+    """
+
+    def __init__(
+        self,
+        dsn: str,
+        now_s: int,
+        *,
+        max_events: int = UNBOUNDED,
+        keys: Mapping[str, bytes] | None = None,
+    ) -> None:
+        self.connection = psycopg.connect(dsn)
+        with self.connection.transaction():
+            install(self.connection)
+        self.schema_log = SchemaLog()
+        self.applied = Applied()
+        self.rejections: list[Rejected] = []
+        self.unknown: set[UUID] = set()
+        self._sink = PostgresSink(self.connection)
+        self._now_s = now_s
+        self._max_events = max_events
+        self._keys = keys
+        self._compiled: dict[UUID, CompiledTable] = {}
+        self._batch = Batch(self._follow_schema())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.connection.close()
+
+    def replay(self, logs: Iterable[Path]) -> Applied:
+        """Apply completed segments, schema changes where they stand; returns what was done."""
+        self.applied = Applied()
+        for log in logs:
+            reader = SegmentReader(log, keys=self._keys)
+            reader.set_completed()
+            decoder = SegmentDecoder(reader)
+            while True:
+                outcome = decoder.fill(
+                    self._batch, max_events=self._max_events, max_bytes=UNBOUNDED
+                )
+                if outcome.kind == "corrupt":
+                    raise corrupt_error(reader)
+                if outcome.kind in ("end", "incomplete"):
+                    break
+                if outcome.kind == "full":
+                    self._apply()
+                else:
+                    self._settle(outcome.kind, outcome.raw, reader.version, outcome.table_id)
+        self._apply()
+        return self.applied
+
+    def learn(self, mutations: Iterable[Logged]) -> None:
+        """Take over all schema changes among the mutations, and nothing else."""
+        for one in mutations:
+            refused = self._add(one)
+            if refused is not None and refused[0] == "diverted":
+                self._change_schema(one.raw, one.log_version)
+        self._batch = Batch(self._follow_schema())
+
+    def take(self, mutations: Iterable[Logged]) -> Applied:
+        """Apply mutations in the order given; schema changes among them must be known already."""
+        self.applied = Applied()
+        for one in mutations:
+            refused = self._add(one)
+            if refused is not None and refused[0] != "diverted":
+                self._note_refused(refused[0], refused[2])
+            if self._batch.events >= self._max_events:
+                self._apply()
+        self._apply()
+        return self.applied
+
+    def _add(self, one: Logged) -> tuple[str, bytes, object] | None:
+        place = one.position
+        refused: tuple[str, bytes, object] | None = Decoder(one.log_version).add(
+            one.raw, self._batch, segment_id=place.segment_id, offset=place.offset
+        )
+        return refused
+
+    def _settle(self, kind: str, raw: bytes, log_version: int, table_id: UUID | None) -> None:
+        if kind != "diverted":
+            self._note_refused(kind, table_id.bytes if table_id is not None else None)
+        elif self._change_schema(raw, log_version):
+            self._apply()
+            self._batch = Batch(self._follow_schema())
+
+    def _note_refused(self, kind: str, detail: object) -> None:
+        assert kind == "unknown_table" and isinstance(detail, bytes), (kind, detail)
+        self.unknown.add(UUID(bytes=detail))
+
+    def _change_schema(self, raw: bytes, log_version: int) -> bool:
+        views = view_mutation(raw, self._batch.catalog, log_version)
+        return bool(self.schema_log.apply(*schema_updates(views)))
+
+    def _follow_schema(self) -> Catalog:
+        """Bring mirrors, sink and catalog up to the schema."""
+        schema = self.schema_log.schema
+        with self.connection.transaction():
+            for table in schema.all_by_id().values():
+                if schema.is_dropped(table.id):
+                    drop_mirrors(self.connection, table.id)
+                elif table.cdc and not table.is_view:
+                    written_us = self.schema_log.written_us((table.keyspace, table.name))
+                    ensure_mirrors(self.connection, table, written_us=written_us)
+                if table.cdc or schema.is_dropped(table.id):
+                    self._compile(table)
+            self._attach()
+        return build_catalog(self._compiled.values(), schema.all_by_id().values())
+
+    def _compile(self, table: Table) -> None:
+        """Compile the table for its mirrors, unless that is done already."""
+        known = self._compiled.get(table.id)
+        mirrors = self._mirrors(table.id)
+        if mirrors and (known is None or known.table != table):
+            types = column_types(table, mirrors)
+            self._compiled[table.id] = CompiledTable(table, "mirror", types)
+
+    def _attach(self) -> None:
+        for table_id, compiled in self._compiled.items():
+            self._sink.attach(compiled, self._mirrors(table_id))
+
+    def _mirrors(self, table_id: UUID) -> list[Mirror]:
+        return [one for one in load_mirrors(self.connection) if one.table_id == table_id]
+
+    def _apply(self) -> None:
+        if len(self._batch):
+            try:
+                self._write()
+            except MirrorChanged:
+                with self.connection.transaction():
+                    self._attach()
+                self._write()
+        self.rejections += self._batch.rejections
+        self._batch = Batch(self._batch.catalog)
+
+    def _write(self) -> None:
+        self.applied += self._sink.apply(self._batch, lambda _: None, now_s=self._now_s)
