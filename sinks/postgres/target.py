@@ -45,12 +45,8 @@ class Target:
 
     def _from_keys(self, columns: int) -> sql.Composed:
         """The relation `t` joined with an array of key records `k`, numbered by `n` from 1."""
-        fields = [
-            sql.Identifier(f"k{number}") for number in range(len(self.mirror.key))
-        ]
-        return sql.SQL(
-            "unnest($1::{}[]) WITH ORDINALITY AS k ({}, n) JOIN {} AS t ON {}"
-        ).format(
+        fields = [sql.Identifier(f"k{number}") for number in range(len(self.mirror.key))]
+        return sql.SQL("unnest($1::{}[]) WITH ORDINALITY AS k ({}, n) JOIN {} AS t ON {}").format(
             key_type(self.mirror),
             sql.SQL(", ").join(fields),
             self.mirror.identifier,
@@ -108,12 +104,8 @@ class Target:
     @cached_property
     def delete(self) -> sql.Composed:
         """Delete the rows of an array of key records."""
-        fields = [
-            sql.Identifier(f"k{number}") for number in range(len(self.mirror.key))
-        ]
-        return sql.SQL(
-            "DELETE FROM {} AS t USING unnest($1::{}[]) AS k ({}) WHERE {}"
-        ).format(
+        fields = [sql.Identifier(f"k{number}") for number in range(len(self.mirror.key))]
+        return sql.SQL("DELETE FROM {} AS t USING unnest($1::{}[]) AS k ({}) WHERE {}").format(
             self.mirror.identifier,
             key_type(self.mirror),
             sql.SQL(", ").join(fields),
@@ -122,15 +114,11 @@ class Target:
 
     def update(self, changed: list[int], masks: int) -> sql.Composed:
         """Update from an array of row records and `masks` int8[] masks (see `changed_rows`)."""
-        aliases = [
-            sql.Identifier(f"a{number}") for number in range(len(self.attributes))
-        ]
+        aliases = [sql.Identifier(f"a{number}") for number in range(len(self.attributes))]
         position = {name: number for number, name in enumerate(self.attributes)}
         state = sql.Identifier(self.mirror.state_column)
         assignments = [
-            sql.SQL("{} = r.{}").format(
-                state, aliases[position[self.mirror.state_column]]
-            )
+            sql.SQL("{} = r.{}").format(state, aliases[position[self.mirror.state_column]])
         ]
         for number, attribute in enumerate(changed):
             name = sql.Identifier(self.attributes[attribute])
@@ -150,9 +138,7 @@ class Target:
         ).format(
             relation=self.mirror.identifier,
             assignments=sql.SQL(", ").join(assignments),
-            masks=sql.SQL(
-                "".join(f", ${number + 2}::int8[]" for number in range(masks))
-            ),
+            masks=sql.SQL("".join(f", ${number + 2}::int8[]" for number in range(masks))),
             aliases=sql.SQL(", ").join([*aliases, *mask_names]),
             on=sql.SQL(" AND ").join(
                 sql.SQL("t.{} = r.{}").format(
@@ -181,12 +167,8 @@ def column_types(table: Table, mirrors: Iterable[Mirror]) -> dict[str, str]:
     """
     types = {name: "bytea" for name in _hidden(table)}
     for mirror in mirrors:
-        types |= {
-            own.name: column.pg_type for own, column in _paired_keys(table, mirror)
-        }
-        types |= {
-            c.cql_name: c.pg_type for c in mirror.columns if not _is_newer(c, table)
-        }
+        types |= {own.name: column.pg_type for own, column in _paired_keys(table, mirror)}
+        types |= {c.cql_name: c.pg_type for c in mirror.columns if not _is_newer(c, table)}
     return types
 
 
@@ -216,9 +198,7 @@ def _hidden_cids(table: Table, mirror: Mirror) -> dict[str, int]:
     return {name: following for name in _hidden(table)}
 
 
-def make_target(
-    connection: Connection, compiled: CompiledTable, mirror: Mirror
-) -> Target:
+def make_target(connection: Connection, compiled: CompiledTable, mirror: Mirror) -> Target:
     """Compile a mirror for writing rows of `compiled`; creates its key type where missing."""
     key_oid = ensure_key_type(connection, mirror)
     described = connection.execute(
@@ -241,9 +221,7 @@ def make_target(
     table = compiled.table
     static = mirror.kind == "static" or table.layout == "static_compact"
     own = {column.name for column in (table.statics if static else table.regulars)}
-    keys = {
-        column.name: own_key.name for own_key, column in _paired_keys(table, mirror)
-    }
+    keys = {column.name: own_key.name for own_key, column in _paired_keys(table, mirror)}
     columns = {c.name: c.cql_name for c in mirror.columns}
     foreign = {
         c.cql_name: (c.cql_type, c.pg_type)
@@ -272,8 +250,6 @@ def make_target(
     )
     names = tuple(name for _, name, _ in described)
     written = tuple(
-        name
-        for name, (_, _, role) in zip(names, attributes, strict=True)
-        if role != "other"
+        name for name, (_, _, role) in zip(names, attributes, strict=True) if role != "other"
     )
     return Target(mirror, relation, names, written)
