@@ -18,6 +18,7 @@ from sinks.postgres import history
 from sinks.postgres.applier import PostgresSink
 from sinks.postgres.catalog import Connection, Mirror, load_mirrors
 from sinks.postgres.ddl import drop_mirrors, ensure_mirrors
+from sinks.postgres.target import column_types
 from sinks.postgres.typemap import Mapping
 
 
@@ -79,8 +80,7 @@ class Mirrors:
             mirrors = self._mirrors_of(conn, table, mapping)
             if not mirrors:
                 continue
-            types = {c.cql_name: c.pg_type for one in mirrors for c in (*one.key, *one.columns)}
-            compiled[table_id] = CompiledTable(table, "mirror", types)
+            compiled[table_id] = CompiledTable(table, "mirror", column_types(table, mirrors))
             sink.attach(compiled[table_id], mirrors)
         if position is not None:
             history.record(conn, self._node, position, self._now.schema, self.log)
