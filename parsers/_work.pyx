@@ -43,6 +43,7 @@ from parsers._emit cimport (
 )
 from parsers._model cimport (
     CELL_COMPLEX_DELETION,
+    CELL_COUNTER,
     CELL_EXPIRED,
     CELL_EXPIRING,
     CELL_IN_MIRROR,
@@ -552,9 +553,7 @@ cdef class RelationWork:
         cdef Row *row
         self.asked = [
             i for i in range(self.n_items)
-            if not self.items[i].known
-            and oldest_timestamp(self.items[i].incoming)
-            <= self.row_watermarks[self.items[i].bucket]
+            if not self.items[i].known and self._may_be_dead(&self.items[i])
         ]
         if not self.asked:
             return None
@@ -573,6 +572,17 @@ cdef class RelationWork:
         finally:
             buffer_free(&keys)
             buffer_free(&clusterings)
+
+    cdef bint _may_be_dead(self, const Item *item) noexcept nogil:
+        """Whether what is kept of dead rows may matter to the row."""
+        cdef int64_t newest = self.row_watermarks[item.bucket]
+        cdef const Row *row = item.incoming
+        if newest == INT64_MIN:
+            return False
+        # A counter's tombstone wins whatever the timestamps (format page 9.6).
+        if row.n_cells > 0 and row.cells[0].flags & CELL_COUNTER:
+            return True
+        return oldest_timestamp(row) <= newest
 
     def load_dead(self, bytes numbers, bytes states):
         """Fragments of dead rows, to be merged, for the rows of `dead_keys`."""
