@@ -15,7 +15,7 @@ SOURCES := setup.py $(wildcard parsers/*.pyx parsers/*.pxd parsers/*.h)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup-local test test-unit test-integration test-crash lint types build wheel golden \
+.PHONY: help setup-local test test-unit test-integration test-crash lint types build wheel fuzz golden \
   docs benchmark clean
 
 help:  ## list these targets
@@ -49,6 +49,9 @@ build: $(BUILT)  ## environment and extension modules, in place
 
 wheel: $(ENVIRONMENT)  ## dist/cdc_tail-*.whl
 	@$(RUN)/pip wheel -q --no-deps --wheel-dir dist .
+
+fuzz: $(BUILT)  ## the decoder under libFuzzer, ASan and UBSan: FUZZ_SECONDS=3600 of CPU; needs clang
+	@$(RUN)/python -m tests.fuzz
 
 golden: $(BUILT)  ## record the golden segments that are missing, with real nodes
 	@$(RUN)/python -m tests.tools.record --missing
