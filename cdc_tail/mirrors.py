@@ -34,8 +34,16 @@ class Prepared:
 class Mirrors:
     """The tables of one node's log: what the decoder is told of them, and where their rows go."""
 
-    def __init__(self, log: SchemaLog, settings: MirrorSettings, node: str) -> None:
+    def __init__(
+        self,
+        log: SchemaLog,
+        settings: MirrorSettings,
+        node: str,
+        existing: frozenset[UUID] = frozenset(),
+    ) -> None:
+        """`existing` are tables of which it is known that an old log's DDL can't drop them."""
         self.log = log
+        self._existing = existing
         self._settings = settings
         self._node = node
         self._now = Prepared(Schema(), {}, build_catalog())
@@ -101,7 +109,8 @@ class Mirrors:
             return []
         if self.log.schema.is_dropped(table.id):
             # Mutations that were built before the drop may follow it; no new mirror for those.
-            drop_mirrors(conn, table.id)
+            if table.id not in self._existing:
+                drop_mirrors(conn, table.id)
             return _known_mirrors(conn, table)
         if not table.cdc:
             return []

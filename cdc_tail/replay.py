@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
+from uuid import UUID
 
 import structlog
 
@@ -88,9 +89,10 @@ class Replay:
         self._on_progress = on_progress
         self._keys = read_keys(settings.encryption)
         self._schema = SchemaLog()
+        named: frozenset[UUID] = frozenset()
         if schema_file is not None:
-            seed_from_file(self._schema, schema_file)
-        self._mirrors = Mirrors(self._schema, settings.mirror, settings.node)
+            named = seed_from_file(self._schema, schema_file)
+        self._mirrors = Mirrors(self._schema, settings.mirror, settings.node, named)
         self._guide = SchemaGuide(self._schema, None)
         self.outcome = Outcome()
 

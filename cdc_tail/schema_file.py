@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Final
+from uuid import UUID
 
 from cdc_tail.errors import ConfigError
 from parsers.cql_file import parse_cql
@@ -25,8 +26,11 @@ def written_us(table: Table) -> int:
     return table.id.time // 10 - _UUID_EPOCH_US if table.id.version == 1 else 0
 
 
-def seed_from_file(log: SchemaLog, schema_file: Path) -> None:
-    """Make the tables of a file known. Raises ConfigError naming the line of a mistake."""
+def seed_from_file(log: SchemaLog, schema_file: Path) -> frozenset[UUID]:
+    """Make the tables of a file known, and return their ids.
+
+    Raises ConfigError naming the line of a mistake.
+    """
     try:
         text = schema_file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -34,5 +38,7 @@ def seed_from_file(log: SchemaLog, schema_file: Path) -> None:
             f"the schema file {schema_file} can't be read: {error}",
             hint="give a text file of CQL, as `cqlsh -e 'DESCRIBE KEYSPACE ks'` prints it",
         ) from error
-    for table in parse_cql(text):
+    tables = parse_cql(text)
+    for table in tables:
         log.apply(*table_updates(table, written_us(table)))
+    return frozenset(table.id for table in tables)

@@ -44,9 +44,9 @@ def print_json(value: Any) -> None:
 
 def tell_error(error: CdcTailError) -> None:
     """What went wrong, where, and what to do next."""
-    told.print(f"[bold red]error:[/] {_plain(str(error))}")
+    told.print(f"[bold red]error:[/] {_plain(str(error))}", soft_wrap=True)
     if error.hint:
-        told.print(f"[bold]next:[/] {_plain(error.hint)}")
+        told.print(f"[bold]next:[/] {_plain(error.hint)}", soft_wrap=True)
 
 
 def _plain(text: str) -> str:
