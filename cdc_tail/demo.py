@@ -1,44 +1,56 @@
 """The whole way of the data on this machine: a real node, a real mirror, traffic, and the proof.
 
 It starts servers, the sidecar as a process of its own, and traffic; it measures how long a write
-takes to become visible, and lets `verify` compare every row. It prints nothing: `DemoView` does.
+takes to become visible, and compares every row. It prints nothing: a `DemoView` does.
 """
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import tempfile
 import threading
 import time
-from collections import deque
-from contextlib import AbstractContextManager, ExitStack
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import psycopg
-from psycopg import sql
 
-from cdc_tail.errors import CdcTailError
 from cdc_tail.local.cassandra import CassandraNode
 from cdc_tail.local.cassandra_config import NodeOptions
+from cdc_tail.local.errors import JarsUnavailable, LocalStackError
+from cdc_tail.local.jars import class_path
+from cdc_tail.local.latency import LatencyProbe, percentile
 from cdc_tail.local.ports import free_ports
 from cdc_tail.local.postgres import PostgresServer
+from cdc_tail.local.recording import compare, publish_segments, read_recording
 from cdc_tail.local.shop import Shop
-from cdc_tail.local.traffic import Acknowledged, TrafficReport, run_traffic
-from cdc_tail.status_source import ask_process
+from cdc_tail.local.sidecar import Sidecar
+from cdc_tail.local.traffic import TrafficReport, run_traffic
 
 SEGMENT_MIB = 4
 HEAP_MIB = 768
 DRAIN_SECONDS = 60
-SIDECAR_START_SECONDS = 60
-POLL_SECONDS = 0.001
-# A lookup of every write would be load of its own; these are enough for percentiles.
-SAMPLED_EVERY = 5
+# How long a row that differs may take to become equal before it counts.
+SETTLE_SECONDS = 15
+SHOWN_EVERY_SECONDS = 0.25
+POLL_SECONDS = 0.01
+SHARES = (0.5, 0.9, 0.99, 1.0)
+
+_STOP_SCRIPT = """#!/bin/sh
+# Stops what the demo left running, and removes it.
+for pid in {pids}; do
+    while grep -q '{folder}' "/proc/$pid/cmdline" 2>/dev/null && kill -INT "$pid"; do
+        sleep 0.5
+    done
+done
+rm -rf '{folder}'
+"""
 
 
 class DemoView(Protocol):
@@ -47,45 +59,70 @@ class DemoView(Protocol):
     def step(self, text: str) -> AbstractContextManager[None]:
         """A step is under way while the `with` block runs."""
 
-    def detail(self, text: str) -> None:
-        """What the present step is doing."""
+    def progress(self, done: int, total: int | None, detail: str) -> None:
+        """How far the present step is; `detail` may be empty."""
 
-    def traffic(self, acknowledged: int, of: int, applied: int, rate: float) -> None:
-        """How far the traffic is."""
-
-
-@dataclass(slots=True)
-class DemoResult:
-    """What the demo measured; latencies run from Cassandra's acknowledgement to visibility."""
-
-    report: TrafficReport
-    latencies_seconds: list[float]
-    tables: list[tuple[str, int, int]] = field(default_factory=list)  # name, rows, differing
-    drain_seconds: float = 0.0
-    never_seen: int = 0
-    where: dict[str, str] = field(default_factory=dict)
-    stop_command: str = ""
-
-    @property
-    def differing(self) -> int:
-        """Rows that differ between Cassandra and the mirror."""
-        return sum(differing for _, _, differing in self.tables)
-
-    def percentile(self, share: float) -> float:
-        """The latency that `share` of the sampled writes did not exceed, in seconds."""
-        ordered = sorted(self.latencies_seconds)
-        return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
+    def tell(self, text: str) -> None:
+        """Something to be read."""
 
 
 @dataclass(frozen=True, slots=True)
 class DemoOptions:
-    """What to run."""
+    """What to run. `recorded` starts no Cassandra and tails recorded segments instead."""
 
     series: str = "5.0"
     writes: int = 5_000
     writes_per_second: float = 500
+    recorded: bool = False
     keep_running: bool = False
     seed: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedTable:
+    """One mirror and its table: Cassandra's number of rows, and how many differ."""
+
+    relation: str
+    rows: int
+    differing: int
+
+
+@dataclass(slots=True)
+class DemoResult:
+    """What the demo measured.
+
+    `events` are mutations that the sidecar applied in `seconds`, which run from the first write (or
+    from when the segments appeared) until all was visible. Latencies run from Cassandra's
+    acknowledgement to visibility; recorded traffic has none.
+    """
+
+    source: str
+    recorded: bool
+    writes: Counter[tuple[str, str]] = field(default_factory=Counter)
+    failures: int = 0
+    events: int = 0
+    seconds: float = 0.0
+    latencies_seconds: list[float] = field(default_factory=list)
+    never_seen: int = 0
+    tables: list[ComparedTable] = field(default_factory=list)
+    where: Mapping[str, str] = field(default_factory=dict)
+    stop_command: str = ""
+
+    @property
+    def is_equal(self) -> bool:
+        """Whether the mirror is Cassandra's SELECT and every looked-up write became visible."""
+        return (
+            not self.never_seen and bool(self.tables) and not any(t.differing for t in self.tables)
+        )
+
+    @property
+    def events_per_second(self) -> float:
+        """Mutations applied per second."""
+        return self.events / self.seconds if self.seconds else 0.0
+
+    def latency_seconds(self, share: float) -> float:
+        """The latency that `share` of the looked-up writes did not exceed."""
+        return percentile(self.latencies_seconds, share)
 
 
 class Demo:
@@ -94,221 +131,207 @@ class Demo:
     def __init__(self, options: DemoOptions, view: DemoView) -> None:
         self._options = options
         self._view = view
-        self._folder = Path(tempfile.mkdtemp(prefix="cdc-tail-demo-"))
-        # As root, PostgreSQL runs as another user, who must be able to enter.
-        self._folder.chmod(0o755)
-        self._sidecar_log = self._folder / "cdc-tail.log"
+        self._stack = ExitStack()
+        self._folder = Path()
+        self._running: list[CassandraNode | PostgresServer | Sidecar] = []
 
     def run(self) -> DemoResult:
-        """Start, write, tail, compare. Raises what keeps any of it from working."""
-        with ExitStack() as stack:
-            view, options = self._view, self._options
-            stack.callback(shutil.rmtree, self._folder, ignore_errors=True)
-            with view.step("Starting PostgreSQL"):
-                server = stack.enter_context(PostgresServer(directory=self._folder / "postgres"))
-                dsn = server.create_database("shop_mirror")
-            with view.step(f"Starting Cassandra {options.series}"):
-                node = stack.enter_context(self._node())
-            with view.step("Creating the shop's tables"):
-                shop = Shop(node.session(), seed=options.seed)
-                shop.create()
-            with view.step("Starting cdc-tail beside the node"):
-                process, url = self._start_sidecar(node, dsn)
-                stack.callback(self._stop_sidecar, process)
-            with view.step("Writing to Cassandra, tailing into PostgreSQL"):
-                result = self._traffic(shop, dsn, url)
-            with view.step("Comparing every row"):
-                self._verify(node, dsn, result)
-            result.where = {
-                "psql": f"psql {dsn}",
-                "status page": f"{url}/",
-                "metrics": f"{url}/metrics",
-                "cqlsh": f"cqlsh {node.address} {node.native_port}",
-                "log": str(self._sidecar_log),
-            }
-            result.stop_command = (
-                f"kill {process.pid} {node.pid} {server.pid}; rm -r {self._folder}"
-            )
-            if options.keep_running:
-                server.detach()
-                node.detach()
-                stack.pop_all()
+        """Start, write, tail, compare. Raises what keeps any of it from working.
+
+        Whatever ends it, also Ctrl-C at any moment, it leaves no process and no folder behind.
+        """
+        kept = False
+        try:
+            self._folder = Path(tempfile.mkdtemp(prefix="cdc-tail-demo-"))
+            self._stack.callback(shutil.rmtree, self._folder)
+            # As root, PostgreSQL runs as another user, who must be able to enter.
+            self._folder.chmod(0o755)
+            result = self._run()
+            if self._options.keep_running:
+                result.stop_command = self._leave_running()
+                kept = True
+        finally:
+            if not kept:
+                with _undisturbed(), self._view.step("Stopping and removing everything"):
+                    self._stack.close()
         return result
 
-    def _node(self) -> CassandraNode:
-        # The default sync period of 10 s: freshness must not come from a quick sync.
-        options = NodeOptions(commitlog_segment_size_mib=SEGMENT_MIB, heap_mib=HEAP_MIB)
-        return CassandraNode(
-            self._options.series,
-            directory=self._folder / "cassandra",
-            options=options,
-            progress=lambda done, total: self._view.detail(f"fetching jars {done}/{total}"),
-        )
-
-    def _start_sidecar(self, node: CassandraNode, dsn: str) -> tuple[subprocess.Popen[bytes], str]:
-        port = free_ports(1)[0]
-        url = f"http://127.0.0.1:{port}"
-        environment = os.environ | {
-            "CDC_TAIL_NODE": "demo",
-            "CDC_TAIL_CASSANDRA_HOST": node.address,
-            "CDC_TAIL_CASSANDRA_PORT": str(node.native_port),
-            "CDC_TAIL_CASSANDRA_CDC_RAW": str(node.cdc_raw),
-            "CDC_TAIL_POSTGRES_DSN": dsn,
-            "CDC_TAIL_HTTP_PORT": str(port),
-            "CDC_TAIL_LOG_FORMAT": "json",
-        }
-        with self._sidecar_log.open("ab") as output:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "cdc_tail", "run"],
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
+    def _run(self) -> DemoResult:
+        recorded = self._options.recorded or not self._has_jars()
+        with self._view.step("Starting PostgreSQL"):
+            server = PostgresServer(
+                directory=self._folder / "postgres", socket_directory=self._folder / "socket"
             )
-        deadline = time.monotonic() + SIDECAR_START_SECONDS
-        while (status := ask_process(url)) is None or status["state"] != "live":
-            if process.poll() is not None or time.monotonic() > deadline:
-                process.kill()
-                said = self._sidecar_log.read_text(errors="replace")[-2000:]
-                raise CdcTailError(f"cdc-tail did not start; it said:\n{said}")
-            time.sleep(0.05)
-        return process, url
+            self._start(server)
+            dsn = server.create_database("shop_mirror")
+        return self._replay(dsn) if recorded else self._live(dsn)
 
-    def _stop_sidecar(self, process: subprocess.Popen[bytes]) -> None:
-        process.send_signal(signal.SIGTERM)
+    def _has_jars(self) -> bool:
+        """Fetch Cassandra where it is not cached; False without a network."""
+        view, series = self._view, self._options.series
         try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-    def _traffic(self, shop: Shop, dsn: str, url: str) -> DemoResult:
-        options = self._options
-        probe = LatencyProbe(dsn, shop.keyspace)
-        stop = threading.Event()
-        with probe:
-            outcome: list[TrafficReport] = []
-            writer = threading.Thread(
-                target=lambda: outcome.append(
-                    run_traffic(
-                        shop,
-                        writes_per_second=options.writes_per_second,
-                        writes=options.writes,
-                        on_acknowledged=probe.note,
-                        stop=stop,
-                    )
-                ),
-                name="traffic",
+            with view.step(f"Fetching Cassandra {series}"):
+                class_path(series, lambda done, total: view.progress(done, total, "jars"))
+        except JarsUnavailable as error:
+            view.tell(
+                "Cassandra's jars are not here and can't be downloaded: no network, it seems.\n"
+                f"To have them, {error.hint}.\n"
+                "Until then recorded segments of the same traffic take Cassandra's place."
             )
-            writer.start()
+            return False
+        return True
+
+    def _live(self, dsn: str) -> DemoResult:
+        """The node writes, the sidecar tails, both are compared."""
+        options, view = self._options, self._view
+        with view.step(f"Starting Cassandra {options.series}"):
+            # The default sync period of 10 s: freshness must not come from a quick sync.
+            node = CassandraNode(
+                options.series,
+                directory=self._folder / "cassandra",
+                options=NodeOptions(commitlog_segment_size_mib=SEGMENT_MIB, heap_mib=HEAP_MIB),
+            )
+            self._start(node)
+        with view.step("Creating the shop's tables"):
+            shop = Shop(node.session(), seed=options.seed)
+            shop.create()
+        cassandra = (node.address, node.native_port)
+        sidecar = self._start_sidecar(node.cdc_raw, dsn, cassandra)
+        result = DemoResult(f"Cassandra {options.series}", recorded=False)
+        result.where = _where(dsn, sidecar) | {"cqlsh": f"cqlsh {node.address} {node.native_port}"}
+        with view.step("Writing to Cassandra, tailing into PostgreSQL"):
+            self._write(shop, dsn, sidecar, result)
+        with view.step("Comparing every row with Cassandra"):
+            self._verify(node, dsn, result)
+        return result
+
+    def _replay(self, dsn: str) -> DemoResult:
+        """Recorded segments appear, the sidecar tails them, the mirror is compared with SELECT."""
+        recording = read_recording()
+        cdc_raw = self._folder / "cdc_raw"
+        cdc_raw.mkdir()
+        sidecar = self._start_sidecar(cdc_raw, dsn, ("127.0.0.1", free_ports(1)[0]))
+        result = DemoResult(f"recorded Cassandra {recording.release}", recorded=True)
+        result.writes = recording.writes
+        result.where = _where(dsn, sidecar)
+        with self._view.step("Tailing recorded segments into PostgreSQL"):
+            began = time.monotonic()
+            publish_segments(cdc_raw)
+            # A segment is discarded when all of it is committed.
+            while any(cdc_raw.glob("*.log")):
+                self._show(sidecar, result.writes.total())
+                if time.monotonic() - began > DRAIN_SECONDS:
+                    raise LocalStackError("cdc-tail has not applied the recorded segments")
+                time.sleep(POLL_SECONDS)
+            result.seconds = time.monotonic() - began
+            result.events = self._show(sidecar, result.writes.total())
+        with self._view.step("Comparing every row with Cassandra's recorded SELECT"):
+            result.tables = [ComparedTable(*found) for found in compare(dsn, recording)]
+        return result
+
+    def _start(self, server: CassandraNode | PostgresServer | Sidecar) -> None:
+        self._stack.enter_context(server)
+        self._running.append(server)
+
+    def _start_sidecar(self, cdc_raw: Path, dsn: str, cassandra: tuple[str, int]) -> Sidecar:
+        with self._view.step("Starting cdc-tail"):
+            sidecar = Sidecar(
+                cdc_raw=cdc_raw,
+                dsn=dsn,
+                cassandra=cassandra,
+                log_file=self._folder / "cdc-tail.log",
+            )
+            self._start(sidecar)
+        self._view.tell(f"status page {sidecar.url}/   metrics {sidecar.url}/metrics")
+        return sidecar
+
+    def _write(self, shop: Shop, dsn: str, sidecar: Sidecar, result: DemoResult) -> None:
+        stop = threading.Event()
+        began = time.monotonic()
+        with LatencyProbe(dsn, shop.keyspace) as probe, ThreadPoolExecutor(1) as writer:
+
+            def write() -> TrafficReport:
+                return run_traffic(
+                    shop,
+                    writes_per_second=self._options.writes_per_second,
+                    writes=self._options.writes,
+                    on_acknowledged=probe.note,
+                    stop=stop,
+                )
+
             try:
-                while writer.is_alive():
-                    self._show(probe, url)
-                    writer.join(0.25)
+                writing = writer.submit(write)
+                while not writing.done():
+                    self._show(sidecar, self._options.writes)
+                    time.sleep(SHOWN_EVERY_SECONDS)
+                report = writing.result()
             finally:
                 stop.set()
-                writer.join()
-            (report,) = outcome
-            began = time.monotonic()
             probe.drain(DRAIN_SECONDS)
-            self._show(probe, url)
-        drained = time.monotonic() - began
-        return DemoResult(
-            report,
-            probe.latencies_seconds,
-            drain_seconds=drained,
-            never_seen=probe.never_seen,
-        )
+            result.seconds = time.monotonic() - began
+        result.writes = report.writes
+        result.failures = report.failures.total()
+        result.latencies_seconds = probe.latencies_seconds
+        result.never_seen = probe.never_seen
+        result.events = self._show(sidecar, self._options.writes)
 
-    def _show(self, probe: LatencyProbe, url: str) -> None:
-        status: dict[str, Any] = ask_process(url) or {}
-        self._view.traffic(
-            probe.acknowledged,
-            self._options.writes,
-            int(status.get("mutations_since_start", 0)),
-            float(status.get("mutations_per_second", 0)),
-        )
+    def _show(self, sidecar: Sidecar, total: int) -> int:
+        """Show how far the sidecar is; mutations applied."""
+        status = sidecar.status()
+        applied = int(status.get("mutations_since_start", 0))
+        rate = float(status.get("mutations_per_second", 0))
+        self._view.progress(applied, total, f"applied, {rate:,.0f}/s")
+        return applied
 
     def _verify(self, node: CassandraNode, dsn: str, result: DemoResult) -> None:
         # The driver takes a while to load; the view should be up before.
         from cdc_tail.verify import Verifier
 
+        compared = 0
+
+        def note(rows: int) -> None:
+            nonlocal compared
+            compared += rows
+            self._view.progress(compared, None, "rows")
+
         with psycopg.connect(dsn) as conn:
-            verifier = Verifier(node.session(), conn, settle_seconds=DRAIN_SECONDS)
+            verifier = Verifier(node.session(), conn, settle_seconds=SETTLE_SECONDS, on_rows=note)
             for mirror in verifier.mirrors():
-                self._view.detail(mirror.relation)
                 found = verifier.verify(mirror)
-                result.tables.append((found.relation, found.rows, len(found.differences)))
+                result.tables.append(
+                    ComparedTable(found.relation, found.rows, len(found.differences))
+                )
 
-
-class LatencyProbe:
-    """Looks up acknowledged writes in the mirror, over a connection of its own, until visible."""
-
-    def __init__(self, dsn: str, keyspace: str) -> None:
-        self._conninfo = dsn
-        self._keyspace = keyspace
-        self._waiting: deque[Acknowledged] = deque()
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._look, name="latency probe", daemon=True)
-        self._deleted: set[tuple[Any, ...]] = set()
-        self.acknowledged = 0
-        self.latencies_seconds: list[float] = []
-
-    def note(self, write: Acknowledged) -> None:
-        """A write was acknowledged; called on the driver's thread."""
-        self.acknowledged += 1
-        if write.write.kind == "delete":
-            self._deleted.add(_key(write))
-        elif self.acknowledged % SAMPLED_EVERY == 0:
-            self._waiting.append(write)
-
-    @property
-    def never_seen(self) -> int:
-        """Sampled writes that did not become visible (yet)."""
-        return len(self._waiting)
-
-    def drain(self, seconds: float) -> None:
-        """Wait until every sampled write was seen, at most so long."""
-        deadline = time.monotonic() + seconds
-        while self._waiting and time.monotonic() < deadline:
-            time.sleep(0.01)
-
-    def _look(self) -> None:
-        with psycopg.connect(self._conninfo, autocommit=True) as conn:
-            while not self._done.is_set():
-                for _ in range(len(self._waiting)):
-                    write = self._waiting.popleft()
-                    if self._is_visible(conn, write):
-                        waited = time.time() - write.acknowledged_at_seconds
-                        self.latencies_seconds.append(max(0.0, waited))
-                    elif _key(write) not in self._deleted:
-                        self._waiting.append(write)
-                time.sleep(POLL_SECONDS)
-
-    def _is_visible(self, conn: psycopg.Connection[Any], write: Acknowledged) -> bool:
-        """Whether the mirror's row is as new as the write."""
-        key = write.write.key
-        query = sql.SQL("SELECT max(revision) FROM {} WHERE {}").format(
-            sql.Identifier(self._keyspace, write.write.table),
-            sql.SQL(" AND ").join(
-                sql.SQL("{} = {}").format(sql.Identifier(name), sql.Placeholder()) for name in key
-            ),
+    def _leave_running(self) -> str:
+        """Let everything outlive us; the command that ends it."""
+        # The sidecar first: it has nothing to wait for then.
+        pids = [one.pid for one in reversed(self._running)]
+        script = self._folder / "stop"
+        script.write_text(
+            _STOP_SCRIPT.format(pids=" ".join(map(str, pids)), folder=self._folder), "utf-8"
         )
-        try:
-            row = conn.execute(query, list(key.values())).fetchone()
-        except psycopg.errors.UndefinedTable:
-            return False
-        return row is not None and row[0] is not None and row[0] >= write.write.revision
-
-    def __enter__(self) -> LatencyProbe:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._done.set()
-        self._thread.join()
+        for one in self._running:
+            one.detach()
+        self._stack.pop_all()
+        return f"sh {script}"
 
 
-def _key(write: Acknowledged) -> tuple[Any, ...]:
-    return (write.write.table, *write.write.key.values())
+def _where(dsn: str, sidecar: Sidecar) -> dict[str, str]:
+    return {
+        "psql": f"psql {dsn}",
+        "status page": f"{sidecar.url}/",
+        "metrics": f"{sidecar.url}/metrics",
+        "log": str(sidecar.log_file),
+    }
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """No second Ctrl-C cuts short what the first one began."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    former = [signal.signal(number, signal.SIG_IGN) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, former):
+            signal.signal(number, handler)

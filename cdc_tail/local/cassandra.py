@@ -49,10 +49,9 @@ class CassandraNode:
         native_port: int | None = None,
         storage_port: int | None = None,
         options: NodeOptions | None = None,
-        keep_running: bool = False,
         progress: Progress | None = None,
     ) -> None:
-        """`keep_running` lets the node outlive this process; `progress` is told of jar downloads."""
+        """`progress` is told of jar downloads."""
         if series not in RELEASES:
             raise LocalStackError(
                 f"unknown Cassandra series {series}", hint=f"one of {', '.join(RELEASES)}"
@@ -60,7 +59,6 @@ class CassandraNode:
         self.series = series
         self.address = address
         self.options = options or NodeOptions()
-        self.keep_running = keep_running
         self._progress = progress
         self._owns_directory = directory is None
         self.directory = (
@@ -125,8 +123,7 @@ class CassandraNode:
                 # Ctrl-C in a terminal reaches us alone; we then stop the node in order.
                 start_new_session=True,
             )
-        if not self.keep_running:
-            self._guard = Guard(self._process.pid, signal.SIGKILL)
+        self._guard = Guard(self._process.pid, signal.SIGKILL)
         try:
             self._wait_for_cql(timeout_seconds)
         except BaseException:
@@ -173,6 +170,12 @@ class CassandraNode:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+        if self._guard:
+            self._guard.release()
+            self._guard = None
+
+    def detach(self) -> None:
+        """Let the node outlive this process; who does so does not leave the `with` block."""
         if self._guard:
             self._guard.release()
             self._guard = None
@@ -240,8 +243,6 @@ class CassandraNode:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self.keep_running:
-            return
         self.stop()
         if self._owns_directory:
             shutil.rmtree(self.directory)

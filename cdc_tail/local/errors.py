@@ -1,4 +1,4 @@
-"""What can go wrong with the local stack: one error that carries the log's tail and the next step."""
+"""What can go wrong with the local stack: an error with its log's tail and the next step."""
 
 from __future__ import annotations
 

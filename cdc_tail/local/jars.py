@@ -8,7 +8,6 @@ dependencies happens only in `resolve_lock`, when a maintainer pins a new versio
 from __future__ import annotations
 
 import hashlib
-import os
 import platform
 import shutil
 import tempfile
@@ -134,7 +133,7 @@ def _download(jars: list[Jar], root: Path, progress: Progress | None) -> None:
                     )
                 target = root / jar.path
                 target.parent.mkdir(parents=True, exist_ok=True)
-                os.replace(path, target)
+                path.replace(target)
                 done += 1
                 if progress:
                     progress(done, len(jars))

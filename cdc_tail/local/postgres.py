@@ -45,17 +45,15 @@ class PostgresServer:
         port: int | None = None,
         settings: Mapping[str, str] | None = None,
         programs: Path | None = None,
-        keep_running: bool = False,
+        socket_directory: Path | None = None,
     ) -> None:
-        """`keep_running` lets the server outlive this process."""
+        """`socket_directory` must be short: the path of a socket may not exceed 107 bytes."""
         self.address = "127.0.0.1"
         self.port = port or free_ports(1, self.address)[0]
         self.settings = dict(settings or {})
-        self.keep_running = keep_running
         self._owns_directory = directory is None
         self.directory = (directory or Path(tempfile.mkdtemp(prefix="postgres-"))).resolve()
-        # A folder of its own: the path of a socket may not exceed 107 bytes.
-        self.socket_directory = Path(tempfile.mkdtemp(prefix="pg-"))
+        self.socket_directory = socket_directory or Path(tempfile.mkdtemp(prefix="pg-"))
         self._programs = programs
         self._process: subprocess.Popen[bytes] | None = None
         self._guard: Guard | None = None
@@ -120,8 +118,7 @@ class PostgresServer:
                 start_new_session=True,
                 **as_user,
             )
-        if not self.keep_running:
-            self._guard = Guard(self._process.pid, signal.SIGQUIT)
+        self._guard = Guard(self._process.pid, signal.SIGQUIT)
         try:
             self._wait_until_ready(timeout_seconds)
         except BaseException:
@@ -207,6 +204,12 @@ class PostgresServer:
             self._guard.release()
             self._guard = None
 
+    def detach(self) -> None:
+        """Let the server outlive this process; who does so does not leave the `with` block."""
+        if self._guard:
+            self._guard.release()
+            self._guard = None
+
     def restart(self) -> Self:
         """Stop in order and start again on the same folder and port."""
         self.stop()
@@ -240,8 +243,6 @@ class PostgresServer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self.keep_running:
-            return
         self.stop()
         shutil.rmtree(self.socket_directory)
         if self._owns_directory:
@@ -278,7 +279,7 @@ def _wheel_programs(for_other_user: bool) -> Path:
             shutil.copytree(folder, staging / folder.name, symlinks=True)
         staging.chmod(0o755)
         try:
-            os.rename(staging, copy)
+            staging.rename(copy)
         except OSError:  # another process was first
             shutil.rmtree(staging)
             if not copy.exists():

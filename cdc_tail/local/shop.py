@@ -1,4 +1,4 @@
-"""A small shop in Cassandra: its tables, and one random write at a time; when to write is not here."""
+"""A small shop in Cassandra: its tables, and one random write at a time; not when to write."""
 
 from __future__ import annotations
 

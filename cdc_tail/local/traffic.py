@@ -1,4 +1,4 @@
-"""Paced traffic for the shop: writes at a chosen rate, each reported when Cassandra acknowledged it."""
+"""Paced traffic for the shop: writes at a chosen rate, each reported when it is acknowledged."""
 
 from __future__ import annotations
 

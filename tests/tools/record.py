@@ -59,7 +59,7 @@ def record(case: Case, series: str, golden: Path) -> Path:
         if folder.exists():
             shutil.rmtree(folder)
         folder.mkdir(parents=True)
-        segments = {log.name: _pack(log, folder) for log in _segments(node.cdc_raw)}
+        segments = {log.name: _pack(log, folder) for log in segments_with_data(node.cdc_raw)}
     if not segments:
         raise SystemExit(f"{case.name} on {series}: cdc_raw holds no segment with data")
     write_reader_dump(folder, series, case.options.encryption)
@@ -126,7 +126,7 @@ def _state(session: Any, raw: Any, keyspace: str, table: str) -> dict[str, Any]:
     return {"id": str(id_row.id)} | read_table(raw, keyspace, table)
 
 
-def _segments(cdc_raw: Path) -> Iterator[Path]:
+def segments_with_data(cdc_raw: Path) -> Iterator[Path]:
     """Segments that hold anything: a clean stop leaves an empty one behind, without an index."""
     for log in sorted(cdc_raw.glob("*.log"), key=segment_id):
         if log.read_bytes()[HEADER_AND_MARKER_BYTES:].strip(b"\0"):
