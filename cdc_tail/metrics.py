@@ -69,7 +69,8 @@ DECLARATIONS: Final[tuple[Declaration, ...]] = (
     Declaration(
         Gauge,
         "cdc_oldest_unapplied_age_seconds",
-        "How long the oldest mutation that we know of has waited to be applied; 0 if none does.",
+        "How long the oldest mutation that we know of has waited to be applied; 0 if none does."
+        " While PostgreSQL is away, mutations are taken to be waiting since it went.",
     ),
     Declaration(Gauge, "cdc_backlog_bytes", "Bytes of the segments counted by cdc_backlog_depth."),
     Declaration(Gauge, "cdc_raw_bytes", "Size of all files in cdc_raw, as the node counts it."),

@@ -134,20 +134,20 @@ class Pipeline:
     def _acquire_lease(self) -> None:
         lease = self._settings.lease
         holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
-        give_up_at = time.monotonic() + lease.wait_seconds
+        began = time.monotonic()
         told = False
         while True:
             try:
                 self._insist(lambda: self._writer.acquire_lease(holder, lease.ttl_seconds))
                 return
             except CheckpointMoved as error:
-                if time.monotonic() >= give_up_at:
+                if time.monotonic() - began >= lease.wait_seconds:
                     raise
                 if not told:
                     self._report.state("waiting_for_lease")
                     log.warning("waiting for the lease", **error_fields(error))
                     told = True
-                self._sleep(0.5)
+                self._sleep(0.5, began)
 
     def _turn(self, flow: Flow) -> None:
         """Look at the folder when it is time to, read what is there, apply what is due."""
@@ -245,6 +245,7 @@ class Pipeline:
 
     def _insist(self, act: Callable[[], _T]) -> _T:
         """Do `act`, reconnecting and waiting while PostgreSQL is away; Stopped if asked to stop."""
+        began = time.monotonic()
         tries = 0
         while True:
             try:
@@ -261,18 +262,20 @@ class Pipeline:
                 if tries == 0:
                     log.warning("waiting for PostgreSQL", **error_fields(error))
                 tries += 1
-                self._sleep(pause)
+                self._sleep(pause, began)
 
-    def _sleep(self, seconds: float) -> None:
-        """Wait, with an eye on the folder; Stopped if asked to stop meanwhile."""
+    def _sleep(self, seconds: float, waiting_since: float) -> None:
+        """Wait, with an eye on the folder; Stopped if asked to stop meanwhile.
+
+        Nothing is read meanwhile: what is in the log may be as old as `waiting_since`.
+        """
         deadline = time.monotonic() + seconds
         while not self._stopping and (left := deadline - time.monotonic()) > 0:
             self._hints.wait(min(left, LISTING_SECONDS))
             if self._segments is not None and time.monotonic() - self._listed_at >= LISTING_SECONDS:
                 self._list(self._segments)
-                self._report.progress(
-                    self._segments, self._clock.opened_at, caught_up=False, waiting=True
-                )
+                opened_at = self._clock.opened_at or waiting_since
+                self._report.progress(self._segments, opened_at, caught_up=False, waiting=True)
         if self._stopping:
             raise Stopped
 
