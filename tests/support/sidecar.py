@@ -27,11 +27,11 @@ POLL_SECONDS = 0.02
 FOREIGN_VARIABLES = ("CDC_TAIL_", "CASSANDRA_", "POSTGRES_", "VAULT_")
 
 
-def wait_until(holds: Callable[[], object], what: str, seconds: float = 30) -> None:
-    """Return as soon as `holds()` is true; AssertionError naming `what` after `seconds`."""
+def wait_until(holds: Callable[[], object], who: object, seconds: float = 30) -> None:
+    """Return as soon as `holds()` is true; AssertionError after `seconds`, with what `who` says."""
     deadline = time.monotonic() + seconds
     while not holds():
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        assert time.monotonic() < deadline, f"not within {seconds} s; {who}"
         time.sleep(POLL_SECONDS)
 
 
@@ -105,7 +105,7 @@ class Sidecar:
 
     def wait_live(self) -> Self:
         """Wait until it has read to the end of the log."""
-        wait_until(lambda: self.state() == "live", f"live; {self}", START_SECONDS)
+        wait_until(lambda: self.state() == "live", self, START_SECONDS)
         return self
 
     @property

@@ -1,0 +1,126 @@
+"""When a running sidecar deletes segments, and what it makes of a node that is restarted."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cdc_tail.local.cassandra import CassandraNode
+from cdc_tail.local.postgres import PostgresServer
+from cdc_tail.watch import SegmentFile, list_segments
+from tests.conftest import NodeFactory
+from tests.support.keyspace import Keyspace
+from tests.support.live import assert_mirror_equals_select, one_value
+from tests.support.sidecar import Sidecar, wait_until
+
+ROWS = 2000  # of 1.5 kB: nearly three segments of 1 MiB
+PADDING = "x" * 1500
+
+
+def write(session: Any, numbers: range) -> None:
+    insert = session.prepare("INSERT INTO t (k, v) VALUES (?, ?)")
+    for first in range(numbers.start, numbers.stop, 200):
+        some = range(first, min(first + 200, numbers.stop))
+        futures = [session.execute_async(insert, (k, PADDING)) for k in some]
+        for future in futures:
+            future.result()
+
+
+def segments(node: CassandraNode) -> dict[str, SegmentFile]:
+    return {one.path.name: one for one in list_segments(node.cdc_raw).segments}
+
+
+def completed(node: CassandraNode) -> set[str]:
+    return {name for name, one in segments(node).items() if one.is_final}
+
+
+def assert_written_ones_are_there(node: CassandraNode) -> None:
+    """The segment that Cassandra writes to, and the next one, keep their names in cdc_raw."""
+    own = sorted(path.name for path in node.commitlog.glob("*.log"))
+    assert set(own[-2:]) <= segments(node).keys()
+
+
+def mutations(dsn: str) -> int:
+    return int(one_value(dsn, "SELECT mutations FROM cdc_tail.checkpoint") or 0)
+
+
+def test_segments_go_once_they_are_complete_and_committed(
+    new_cassandra_node: NodeFactory, tmp_path: Path
+) -> None:
+    node = new_cassandra_node("4.1")
+    space = Keyspace.create(node, "discard")
+    space.session.execute("CREATE TABLE t (k int PRIMARY KEY, v text) WITH cdc = true")
+    with PostgresServer() as server:
+        with Sidecar(node, server.dsn, tmp_path) as sidecar:
+            sidecar.wait_live()
+            write(space.session, range(ROWS))
+            wait_until(lambda: mutations(server.dsn) == ROWS, sidecar)
+            wait_until(lambda: sidecar.status()["segments_discarded"] >= 2, sidecar)
+            wait_until(lambda: not completed(node), sidecar)
+            assert_written_ones_are_there(node)
+
+            server.stop()
+            before = segments(node).keys()
+            write(space.session, range(ROWS, 2 * ROWS))
+            wait_until(lambda: len(completed(node)) >= 2, sidecar)
+            time.sleep(2)
+            assert before <= segments(node).keys()
+            assert len(completed(node)) >= 2
+            wait_until(lambda: sidecar.status()["backlog_segments"] >= 2, sidecar)
+            assert sidecar.metric("cdc_backlog_depth") >= 2
+
+            server.start()
+            wait_until(lambda: mutations(server.dsn) == 2 * ROWS, sidecar)
+            wait_until(lambda: not completed(node), sidecar)
+            wait_until(lambda: sidecar.metric("cdc_backlog_depth") == 0, sidecar)
+            assert_written_ones_are_there(node)
+            indexes = {path.name for path in node.cdc_raw.glob("*_cdc.idx")}
+            assert indexes <= {name.replace(".log", "_cdc.idx") for name in segments(node)}
+
+        keeping = Sidecar(node, server.dsn, tmp_path, settings={"watch.keep_segments": True})
+        with keeping:
+            keeping.wait_live()
+            write(space.session, range(ROWS))
+            wait_until(lambda: mutations(server.dsn) == 3 * ROWS, keeping)
+            wait_until(lambda: len(completed(node)) >= 2, keeping)
+            time.sleep(2)
+            kept = completed(node)
+            assert len(kept) >= 2 and keeping.status()["segments_discarded"] == 0
+        with sidecar:
+            sidecar.wait_live()
+            wait_until(lambda: not kept & segments(node).keys(), sidecar)
+            # They were committed already: nothing of them was read again.
+            assert mutations(server.dsn) == 3 * ROWS
+            rows = assert_mirror_equals_select(node, "discard", server.dsn)
+            assert rows == {"discard.t": 2 * ROWS}
+
+
+@pytest.mark.parametrize("series", ["4.0", "5.0"])
+def test_node_restarted_while_it_is_tailed(
+    series: str, new_cassandra_node: NodeFactory, database: str, tmp_path: Path
+) -> None:
+    node = new_cassandra_node(series)
+    space = Keyspace.create(node, "restart")
+    space.session.execute("CREATE TABLE t (k int PRIMARY KEY, v text) WITH cdc = true")
+    with Sidecar(node, database, tmp_path) as sidecar:
+        sidecar.wait_live()
+        write(space.session, range(1000))
+        wait_until(lambda: mutations(database) == 1000, sidecar)
+        node.restart()
+        assert sidecar.is_running, sidecar
+        session = node.session("restart")
+        write(session, range(900, 1500))
+        session.execute("DELETE FROM t WHERE k = 0")
+        rows = assert_mirror_equals_select(node, "restart", database)
+        assert rows == {"restart.t": 1499}
+        # What the stopped process left behind, with and without an index, is gone.
+        wait_until(lambda: not completed(node), sidecar)
+        assert_written_ones_are_there(node)
+        status = sidecar.status()
+        assert status["state"] == "live" and status["lost_segments"] == 0
+        assert status["dead_letters"] == status["parked"] == 0
+        assert mutations(database) == 1000 + 600 + 1
