@@ -11,6 +11,7 @@ from parsers.cql_file import parse_cql
 from parsers.schema import Table
 from parsers.schema_log import SchemaLog
 from parsers.schema_rows import table_updates
+from parsers.schema_state import RawRow, Update
 
 # A UUID of version 1 counts 100 ns since this long before 1970.
 _UUID_EPOCH_US: Final = 12_219_292_800_000_000
@@ -40,5 +41,22 @@ def seed_from_file(log: SchemaLog, schema_file: Path) -> frozenset[UUID]:
         ) from error
     tables = parse_cql(text)
     for table in tables:
-        log.apply(*table_updates(table, written_us(table)))
+        log.apply(*table_updates(table, written_us(table)), _drops(table))
     return frozenset(table.id for table in tables)
+
+
+def _drops(table: Table) -> Update:
+    """Columns that the file says are dropped: the log must not bring them back by adding them."""
+    live = {column.name for column in table.columns}
+    return Update(
+        table="columns",
+        pk=table.keyspace.encode(),
+        rows=[
+            RawRow(
+                ck=[table.name.encode(), one.name_bytes],
+                deletion=(one.dropped_time_us, one.dropped_time_us // 1_000_000),
+            )
+            for one in table.dropped.values()
+            if one.name not in live
+        ],
+    )
