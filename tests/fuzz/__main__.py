@@ -31,7 +31,7 @@ CORPUS = Path(__file__).with_name("corpus")
 SEEDS, INPUTS, FINDINGS = BUILD / "seeds", BUILD / "inputs", BUILD / "findings"
 DEFAULT_SECONDS = "3600"
 LIMITS = (
-    "-max_len=12000",
+    "-max_len=4096",
     # Seconds of an input, MiB of the process and of one allocation.
     "-timeout=60",
     "-rss_limit_mb=2048",

@@ -20,10 +20,11 @@ Key = tuple[bytes | None, ...]
 _K = TypeVar("_K")
 
 _COPY_HEADER_BYTES = 19
+_I16, _I32 = struct.Struct(">h"), struct.Struct(">i")
 
 
 class _Bytes:
-    """A cursor; StopIteration never escapes: what is short is a failed assertion."""
+    """A cursor; what is cut short is an error."""
 
     def __init__(self, data: bytes) -> None:
         self.data = data
@@ -35,10 +36,12 @@ class _Bytes:
         return self.data[self.position - count : self.position]
 
     def i16(self) -> int:
-        return int(struct.unpack(">h", self.take(2))[0])
+        self.position += 2
+        return int(_I16.unpack_from(self.data, self.position - 2)[0])
 
     def i32(self) -> int:
-        return int(struct.unpack(">i", self.take(4))[0])
+        self.position += 4
+        return int(_I32.unpack_from(self.data, self.position - 4)[0])
 
     def field(self) -> bytes | None:
         length = self.i32()
@@ -117,6 +120,11 @@ class Store:
         self.n_partition_key = self.n_key - self.mirrored.n_clustering
         self.state_at = [role for _, _, role in self.mirrored.attributes].index("state")
         self.place = {name: at for at, (name, _, _) in enumerate(self.mirrored.attributes)}
+
+    def shown(self) -> set[Fields]:
+        """The rows without their states, as people see them."""
+        at = self.state_at
+        return {fields[:at] + fields[at + 1 :] for fields in self.rows.values()}
 
     def apply(self, batch: Batch, now_s: int) -> None:
         """Do with the batch what the applier does."""

@@ -18,7 +18,6 @@ from parsers.decoder import SegmentDecoder, schema_updates, truncations, view_mu
 from parsers.segment import ReadResult, SegmentReader, damaged_bytes, skip_damage
 from tests.fuzz.store import Store
 from tests.fuzz.tables import Tables
-from tests.reference.errors import DecodeError
 from tests.reference.mutation import read_mutation
 from tests.reference.versions import LOG_VERSIONS
 from tests.support.decoded import of_reference, of_views
@@ -145,9 +144,9 @@ class Target:
         stores: dict[object, Store] = {}
         for batch in batches:
             self._apply(batch, now_s, stores)
-            before = [dict(store.rows) for store in stores.values()]
+            before = [store.shown() for store in stores.values()]
             self._apply(batch, now_s, stores)
-            after = [store.rows for store in stores.values()]
+            after = [store.shown() for store in stores.values()]
             assert after == before, "the same batch again changes rows"
         if any(states):
             for batch in batches:
@@ -163,10 +162,8 @@ class Target:
         if zlib.crc32(mutation) % self._compare_one_in:
             return
         rules = LOG_VERSIONS[version]
-        try:
-            said = read_mutation(mutation, rules, self.tables.reference)
-        except DecodeError:
-            return  # the reference is stricter
+        # The reference takes more: it knows fewer rules that Cassandra never breaks.
+        said = read_mutation(mutation, rules, self.tables.reference)
         self.compared += 1
         assert of_views(views) == of_reference(said, rules, self.tables.reference)
 
