@@ -24,7 +24,8 @@ cdef class Batch:
     cdef readonly list rejections
     cdef readonly int64_t mutations         # of mirrored tables
     cdef readonly int64_t skipped           # of other tables
-    cdef readonly int64_t events            # rows, range tombstones and partition deletions, before merging
+    # rows, range tombstones and partition deletions, before merging
+    cdef readonly int64_t events
     cdef readonly int64_t bytes             # of mutations
     cdef readonly int64_t min_writetime_us
     cdef readonly int64_t max_writetime_us

@@ -9,7 +9,6 @@ from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcmp, memcpy, memset
 
 from parsers._arena cimport (
-    Arena,
     ArenaMark,
     arena_alloc,
     arena_clear,
@@ -19,7 +18,7 @@ from parsers._arena cimport (
     arena_rewind,
 )
 from parsers._catalog cimport MIRROR, Catalog, CompiledTable, TableCode
-from parsers._model cimport Deletion, Partition, RangeTombstone, Row
+from parsers._model cimport Partition, RangeTombstone, Row
 from parsers._mutation cimport (
     DECODED,
     DIVERTED,
@@ -120,7 +119,9 @@ cdef class Batch:
         """Position of the last mutation read (also one that was skipped), None before the first."""
         return Position(self.segment_id, self.offset) if self.segment_id else None
 
-    def touch(self, CompiledTable compiled not None, bytes partition_key, bytes clustering, bint static):
+    def touch(
+        self, CompiledTable compiled not None, bytes partition_key, bytes clustering, bint static
+    ):
         """Add a row that says nothing, so that it is looked at: something of it has expired.
 
         `clustering` is the wire form, as it was handed out with the row's expiry.
@@ -439,7 +440,10 @@ cdef class Decoder:
         raw = entry.mutation[:entry.size]
         return describe(&self.decoding, catalog, verdict, raw)
 
-    def add(self, bytes mutation not None, Batch batch not None, *, int64_t segment_id, int64_t offset):
+    def add(
+        self, bytes mutation not None, Batch batch not None, *,
+        int64_t segment_id, int64_t offset,
+    ):
         """Decode one mutation that was kept (parked, dead-lettered) into the batch.
 
         Returns None, or (what, mutation, detail) as `fill` does where it was not taken. The

@@ -44,7 +44,8 @@ cdef struct TableCode:
 cdef class CompiledTable:
     cdef TableCode code
     cdef readonly object table          # parsers.schema.Table
-    cdef readonly tuple columns         # parsers.schema.Column per code.columns, DroppedColumn for ghosts
+    # parsers.schema.Column for each of code.columns, DroppedColumn for ghosts
+    cdef readonly tuple columns
     cdef tuple keep                     # owners of what `code` points to
     cdef tuple key_types
     cdef tuple column_types

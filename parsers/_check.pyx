@@ -91,7 +91,7 @@ cdef uint64_t LOW_BITS = 0x0101010101010101
 
 
 cpdef str reason_text(int reason):
-    """What a code of value_check, or NULL_IN_KEY, means, in words; ValueError if there is no such code."""
+    """What a code of value_check, or NULL_IN_KEY, means, in words; ValueError for any other."""
     if reason not in _REASONS:
         raise ValueError(f"no reason code {reason}")
     return _REASONS[reason]

@@ -1,8 +1,8 @@
 # cython: language_level=3
 """Checked big-endian reads over one mutation's bytes.
 
-Every read returns 0, or -1 when the bytes do not suffice; nothing is raised here and nothing is read
-past `limit`. `boundscheck` does not guard raw pointers: `need()` is the guard.
+Every read returns 0, or -1 when the bytes do not suffice; nothing is raised here and nothing is
+read past `limit`. `boundscheck` does not guard raw pointers: `need()` is the guard.
 """
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 

@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""The decoded form of a mutation in C memory: cells, rows, range tombstones. No Python object per cell.
+"""The decoded form of a mutation in C memory: cells, rows, range tombstones.
 
 Byte pointers refer to the segment's own bytes (or to an arena) and live as long as the batch does.
 """
@@ -11,10 +11,10 @@ cdef enum:
     CELL_EXPIRING = 2           # ttl and deletion_time (the expiry second) are set
     CELL_COMPLEX_DELETION = 4   # not a cell: the deletion of a whole multi-cell column
     CELL_COUNTER = 8            # value is a counter context
-    CELL_IN_MIRROR = 16         # from the mirror's own state; where `value` is NULL, it stands in its column only
+    CELL_IN_MIRROR = 16         # from the mirror's own state; a value not here stands in its column
     CELL_ELEMENT = 32           # a cell of a multi-cell column: `path` is set
     CELL_OF_INSERT = 64         # part of the write that the row's liveness and digest come from
-    CELL_EXPIRED = 128          # from the mirror's state: it expired, and its column was set to NULL
+    CELL_EXPIRED = 128          # from the mirror's state: it expired, its column was set to NULL
     # Cell.value_length where the value is not at hand
     NO_VALUE = -1               # none (tombstones), or only in its column in PostgreSQL
     DIGEST_ONLY = -2            # `value` points to the 8 bytes of its digest

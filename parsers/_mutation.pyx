@@ -3,7 +3,16 @@
 
 Every function returns a Verdict, or -1 with MemoryError. Values stay where they are in the segment.
 """
-from libc.stdint cimport INT64_MAX, INT64_MIN, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport (
+    INT64_MAX,
+    INT64_MIN,
+    int32_t,
+    int64_t,
+    uint8_t,
+    uint16_t,
+    uint32_t,
+    uint64_t,
+)
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcmp, memcpy
 
@@ -291,10 +300,10 @@ cdef int check_partition_key(Decoding *d, const TableCode *table, const Slice *k
     """A composite key must consist of exactly its components (5.2)."""
     cdef Slice component
     cdef int32_t at = 0
-    cdef int i
+    cdef int _i
     if table.n_partition_key == 1:
         return DECODED
-    for i in range(table.n_partition_key):
+    for _i in range(table.n_partition_key):
         if key_component(key, &at, &component) < 0:
             return malformed(d, "has a composite partition key that is cut short")
     if at != key.length:

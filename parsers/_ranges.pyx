@@ -4,7 +4,8 @@
 Stored form of a partition's tombstones:
 
     i64 timestamp, svint local deletion time of the partition deletion (timestamp -2^63: none)
-    uvint n, then n range tombstones: start bound, end bound, i64 timestamp, svint local deletion time
+    uvint n, then n range tombstones:
+        start bound, end bound, i64 timestamp, svint local deletion time
     bound: u8 kind, uvint count, uvint length, the values in wire form (format page 5.5)
 """
 from libc.stdint cimport INT64_MAX, INT64_MIN, int32_t, int64_t, uint8_t, uint16_t, uint64_t

@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""Cassandra's reconciliation of cells, rows and deletions as pure functions (format page, section 9)."""
+"""Cassandra's reconciliation of cells, rows and deletions as pure functions."""
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 
 from parsers._arena cimport Arena

@@ -1,5 +1,7 @@
 # cython: language_level=3, autotestdict=False, auto_pickle=False
-"""Cassandra's reconciliation of cells, rows and deletions as pure functions (format page, section 9).
+"""Cassandra's reconciliation of cells, rows and deletions as pure functions.
+
+Format page, section 9.
 
 Every merge here is commutative, associative and idempotent, so the order, the repetition and the
 grouping in which mutations arrive do not matter. Nothing here knows the time but `*_is_live`.

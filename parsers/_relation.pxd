@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""A mirror relation compiled for writing: which column of PostgreSQL takes what of a decoded row."""
+"""A mirror relation compiled for writing: which of its columns takes what of a decoded row."""
 from libc.stdint cimport int32_t, uint8_t, uint32_t
 
 from parsers._catalog cimport ColumnCode, CompiledTable, TableCode

@@ -1,11 +1,11 @@
 # cython: language_level=3, autotestdict=False, auto_pickle=False
-"""A mirror relation compiled for writing: which column of PostgreSQL takes what of a decoded row."""
+"""A mirror relation compiled for writing: which of its columns takes what of a decoded row."""
 from libc.stdint cimport INT64_MIN, int32_t, uint32_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
 from parsers._catalog cimport ColumnCode, CompiledTable
-from parsers._types cimport CompiledType, TypeNode, compile_type
+from parsers._types cimport CompiledType, compile_type
 
 cimport cython
 

@@ -17,7 +17,8 @@
 
 A cid numbers a column of the mirror for good. The value of a live cell is stored only where its
 PostgreSQL column does not give back Cassandra's very bytes: ties are broken by those. The
-clustering is stored where PostgreSQL's columns don't give it back. A plain INSERT takes a dozen bytes. docs/decisions/0002-row-state.md tells why it looks like this.
+clustering is stored where PostgreSQL's columns don't give it back. Why it looks like this is told
+in docs/decisions/0002-row-state.md.
 """
 from libc.stdint cimport INT64_MAX, INT64_MIN, int32_t, int64_t, uint8_t, uint16_t, uint64_t
 from libc.string cimport memcpy, memset
@@ -290,8 +291,8 @@ cdef int decode_state(
 ) except -1 nogil:
     """Fill liveness, deletion, cells and a stored clustering of `out`, which point into `state`.
 
-    A cell whose value stands only in its column has NO_VALUE or DIGEST_ONLY. In a `dead` row there is no
-    such column and no value matters. SchemaMismatch when the bytes are no state.
+    A cell whose value stands only in its column has NO_VALUE or DIGEST_ONLY. In a `dead` row there
+    is no such column and no value matters. SchemaMismatch when the bytes are no state.
     """
     cdef Cursor c
     cdef uint8_t flags, n_bytes, cell_flags

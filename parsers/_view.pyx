@@ -1,5 +1,5 @@
 # cython: language_level=3, autotestdict=False, auto_pickle=False
-"""One mutation as Python objects: the same decoder, for the schema, inspect, dead letters and tests."""
+"""One mutation as Python objects: for the schema, inspect, dead letters and tests."""
 from libc.stdint cimport INT64_MAX, INT64_MIN, int32_t, uint8_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset

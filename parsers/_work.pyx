@@ -3,8 +3,8 @@
 
 The applier asks the questions (SQL) and hands in the answers; this module decides. The steps, in
 order: `buckets`, `set_watermarks`, `load_rows`, `load_partitions`, `load_scan`, `load_dead`,
-`decide`, for ties `load_values` and `decide` again, then the parameters of the writes. Questions and
-answers are PostgreSQL's binary arrays; numbers count the items of a question from 1.
+`decide`, for ties `load_values` and `decide` again, then the parameters of the writes. Questions
+and answers are PostgreSQL's binary arrays; numbers count the items of a question from 1.
 """
 from libc.stdint cimport INT64_MAX, INT64_MIN, int32_t, int64_t, uint8_t, uint32_t
 from libc.stdlib cimport calloc, free, realloc
@@ -21,7 +21,6 @@ from parsers._buffer cimport (
     put_i16,
     put_i32,
     put_i64,
-    put_u8,
 )
 from parsers._catalog cimport Catalog, TableCode
 from parsers._crc32 cimport crc32_update
@@ -68,7 +67,7 @@ from parsers._reconcile cimport (
     row_is_live,
     shadow_row,
 )
-from parsers._relation cimport FROM_COLUMN, Relation
+from parsers._relation cimport Relation
 from parsers._state cimport damaged, decode_state, encode_state, knows_write, purge_time
 from parsers._state_check cimport check_clustering
 from parsers._values cimport value_from_pg
@@ -273,7 +272,6 @@ cdef class RelationWork:
         """Index of the partition, which is added where it was not there."""
         cdef int32_t at = self._find_partition(key, length)
         cdef int32_t i, capacity
-        cdef uint32_t slot
         cdef void *grown
         if at >= 0:
             return at
@@ -358,14 +356,14 @@ cdef class RelationWork:
     def load_partitions(self, bytes numbers, bytes states):
         """Stored tombstones, as fragments to be merged, of the partitions of `partition_keys`."""
         cdef ArrayReader number_reader, state_reader
-        cdef Slice number, state
-        cdef int32_t i, at
+        cdef Slice state
+        cdef int32_t i, _i, at
         cdef PartitionItem *item
         cdef RangeTombstone *ranged
         if numbers is not None:
             self.pins.append(states)
             open_pair(&number_reader, numbers, &state_reader, states)
-            for i in range(number_reader.n):
+            for _i in range(number_reader.n):
                 at = next_number(&number_reader, self.n_partitions)
                 next_checked(&state_reader, &state)
                 decode_partition(
@@ -417,7 +415,7 @@ cdef class RelationWork:
         cdef Buffer wire
         cdef Buffer raw
         cdef Item *item
-        cdef int32_t i, at, column
+        cdef int32_t _i, at, column
         cdef int32_t n_columns = len(clusterings)
         cdef bytes array
         if numbers is None:
@@ -433,7 +431,7 @@ cdef class RelationWork:
             open_pair(&number_reader, numbers, &state_reader, states)
             for column, array in enumerate(clusterings):
                 checked(open_array(&columns[column], array, len(array)))
-            for i in range(number_reader.n):
+            for _i in range(number_reader.n):
                 at = self.asked[next_number(&number_reader, len(self.asked))]
                 next_checked(&state_reader, &state)
                 row = <Row *>arena_alloc(&self.arena, sizeof(Row))
@@ -488,7 +486,6 @@ cdef class RelationWork:
 
     def row_keys(self):
         """Array of key records of all rows of the batch; None for none."""
-        cdef int32_t i
         self.asked = list(range(self.n_items))
         return self._keys_of(self.asked)
 
@@ -513,13 +510,13 @@ cdef class RelationWork:
         cdef ArrayReader number_reader, state_reader
         cdef Slice state
         cdef Item *item
-        cdef int32_t i, n_asked
+        cdef int32_t _i, n_asked
         if numbers is None:
             return
         n_asked = len(self.asked)
         self.pins.append(states)
         open_pair(&number_reader, numbers, &state_reader, states)
-        for i in range(number_reader.n):
+        for _i in range(number_reader.n):
             item = &self.items[<int32_t>self.asked[next_number(&number_reader, n_asked)]]
             next_checked(&state_reader, &state)
             if item.exists:
@@ -590,12 +587,12 @@ cdef class RelationWork:
         cdef Slice state
         cdef Item *item
         cdef Row fragment
-        cdef int32_t i
+        cdef int32_t _i
         if numbers is None:
             return
         self.pins.append(states)
         open_pair(&number_reader, numbers, &state_reader, states)
-        for i in range(number_reader.n):
+        for _i in range(number_reader.n):
             item = &self.items[
                 <int32_t>self.asked[next_number(&number_reader, len(self.asked))]
             ]
@@ -706,7 +703,7 @@ cdef class RelationWork:
         return 0
 
     cdef int32_t _note_changes(self, Item *item, uint8_t *changed) noexcept nogil:
-        """How many columns differ from the mirror's; each is marked in `changed` (per attribute)."""
+        """How many columns differ from the mirror's; `changed` marks them (per attribute)."""
         cdef const Cell *old = item.state.cells
         cdef const Cell *new = item.merged.cells
         cdef int32_t i = 0, j = 0, n = 0
@@ -776,7 +773,7 @@ cdef class RelationWork:
         cdef Item *item
         cdef Cell *cell
         cdef Buffer raw
-        cdef int32_t i, j, column
+        cdef int32_t _i, j, column
         cdef bytes array
         if numbers is None:
             return
@@ -787,7 +784,7 @@ cdef class RelationWork:
                 checked(open_array(&reader, array, len(array)))
                 if reader.n != number_reader.n:
                     checked(-1)
-                for i in range(number_reader.n):
+                for _i in range(number_reader.n):
                     item = &self.items[
                         <int32_t>self.asked[next_number(&number_reader, len(self.asked))]
                     ]
@@ -903,9 +900,9 @@ cdef class RelationWork:
             buffer_free(&mask)
 
     def dead_rows(self):
-        """Tombstones to keep: (pk bytea[], ck bytea[], state bytea[], purge second int8[]); or None.
+        """Tombstones to keep: (pk bytea[], ck bytea[], state bytea[], purge second int8[]).
 
-        Rows that leave the mirror and rows that never came to be in it.
+        Rows that leave the mirror and rows that never came to be in it; None for none.
         """
         cdef Buffer keys, clusterings, states, purges
         cdef Item *item
@@ -948,9 +945,10 @@ cdef class RelationWork:
             buffer_free(&purges)
 
     def expiries(self):
-        """(pk bytea[], ck bytea[], second int8[]) of rows written that change at that second; or None.
+        """(pk bytea[], ck bytea[], second int8[]) of rows written that change at that second.
 
         The second is that of the row's next expiry: something of it dies then without a mutation.
+        None for none.
         """
         cdef Buffer keys, clusterings, seconds
         cdef Item *item
