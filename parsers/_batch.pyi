@@ -1,25 +1,12 @@
 import builtins
-from typing import Literal, Self, final
-
-from typing_extensions import disjoint_base
+from typing import Self, final
 
 from parsers._catalog import Catalog, CompiledTable
 from parsers._segment import SegmentReader
 from parsers.position import Position
-from parsers.schema import Table
-from parsers.view import Rejected
-
-# (what, mutation, detail): the detail's form goes with what happened.
-Stop = (
-    tuple[Literal["incomplete", "end", "corrupt", "full"], None, None]
-    | tuple[Literal["diverted"], bytes, None]
-    | tuple[Literal["unknown_table"], bytes, bytes]
-    | tuple[Literal["unknown_column"], bytes, tuple[Table, bytes]]
-    | tuple[Literal["malformed"], bytes, tuple[Table | None, str]]
-)
+from parsers.view import Rejected, Stop
 
 @final
-@disjoint_base
 class Batch:
     @property
     def catalog(self) -> Catalog: ...
@@ -57,7 +44,6 @@ class Batch:
     def clear(self) -> None: ...
 
 @final
-@disjoint_base
 class Decoder:
     @property
     def version(self) -> int: ...

@@ -2,14 +2,11 @@ from collections.abc import Iterable, Mapping
 from typing import Literal, Self, final
 from uuid import UUID
 
-from typing_extensions import disjoint_base
-
 from parsers.schema import Column, DroppedColumn, Table
 
 ACTIONS: dict[str, int]
 
 @final
-@disjoint_base
 class CompiledTable:
     @property
     def table(self) -> Table: ...
@@ -24,7 +21,6 @@ class CompiledTable:
     ) -> Self: ...
 
 @final
-@disjoint_base
 class Catalog:
     @property
     def tables(self) -> list[CompiledTable]: ...

@@ -1,13 +1,10 @@
 from collections.abc import Iterable, Mapping
 from typing import Self, final
 
-from typing_extensions import disjoint_base
-
 from parsers._catalog import CompiledTable
 from parsers.cql_types import CqlType
 
 @final
-@disjoint_base
 class Relation:
     @property
     def table(self) -> CompiledTable: ...

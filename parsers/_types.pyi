@@ -1,11 +1,8 @@
 from typing import final
 
-from typing_extensions import disjoint_base
-
 from parsers.cql_types import CqlType
 
 @final
-@disjoint_base
 class CompiledType:
     @property
     def cql_type(self) -> CqlType: ...

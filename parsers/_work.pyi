@@ -1,7 +1,5 @@
 from typing import Self, final
 
-from typing_extensions import disjoint_base
-
 from parsers._batch import Batch
 from parsers._relation import Relation
 
@@ -9,7 +7,6 @@ BUCKETS: int
 MASK_BITS: int
 
 @final
-@disjoint_base
 class RelationWork:
     @property
     def relation(self) -> Relation: ...

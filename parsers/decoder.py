@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 from uuid import UUID
 
 from parsers._batch import Batch, Decoder
@@ -19,10 +19,7 @@ from parsers.schema import Table
 from parsers.schema_state import Cell, RawRange, RawRow
 from parsers.schema_state import Update as SchemaUpdate
 from parsers.system_tables import LOCAL_TABLE, SCHEMA_TABLES, SKIPPED_TABLE_IDS
-from parsers.view import RangeView, RowView, UpdateView
-
-if TYPE_CHECKING:
-    from parsers._batch import Stop
+from parsers.view import RangeView, RowView, Stop, UpdateView
 
 __all__ = [
     "Batch",

@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from parsers.position import Position
 from parsers.schema import Column, DroppedColumn, Table
+
+Stop = (
+    tuple[Literal["incomplete", "end", "corrupt", "full"], None, None]
+    | tuple[Literal["diverted"], bytes, None]
+    | tuple[Literal["unknown_table"], bytes, bytes]
+    | tuple[Literal["unknown_column"], bytes, tuple[Table, bytes]]
+    | tuple[Literal["malformed"], bytes, tuple[Table | None, str]]
+)
+"""Why the decoder stopped: what happened, the mutation, and the detail that goes with it."""
 
 
 @dataclass(frozen=True, slots=True)
