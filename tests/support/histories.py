@@ -101,7 +101,8 @@ class Subject:
         return encode_mutation(Mutation((update,)), LOG_VERSIONS[LOG_VERSION], tables)
 
 
-def _subject(table: Table) -> Subject:
+def subject_of(table: Table) -> Subject:
+    """The table for both decoders."""
     columns = {
         c.name: RefColumn(c.name, c.kind, parse_type(str(c.type)), c.position, c.reversed)
         for c in table.columns
@@ -109,7 +110,7 @@ def _subject(table: Table) -> Subject:
     return Subject(table, RefTable(table.keyspace, table.name, table.id, columns))
 
 
-EVERYTHING, COUNTS, INEXACT = map(_subject, parse_cql(_CQL))
+EVERYTHING, COUNTS, INEXACT = map(subject_of, parse_cql(_CQL))
 
 
 class History:

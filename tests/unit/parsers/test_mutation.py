@@ -336,20 +336,7 @@ def test_counts_beyond_the_bytes_are_refused_before_memory_is_taken() -> None:
             views_of(uvint(count) + ROWS.id.bytes + b"\x00\x01", ROWS)
 
 
-# -- random mutations
-
-
-@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
-@given(seed=st.integers(0, 1 << 32), log_version=st.sampled_from(VERSIONS))
-def test_random_mutations_equal_the_reference(seed: int, log_version: int) -> None:
-    catalog, compiled = ReferenceCatalog(), CompiledDecoder()
-    vectors = log_version >= 8
-    for mutation, raw in random_mutations(seed, log_version, 120, vectors=vectors):
-        views = compiled.views(raw, log_version)
-        assert of_views(views) == of_reference(mutation, LOG_VERSIONS[log_version], catalog)
-        compiled.learn(views)
-        catalog.learn(mutation)
-
+# -- damage
 
 Damage = Callable[[bytes], Iterator[bytes]]
 
