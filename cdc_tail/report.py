@@ -140,9 +140,11 @@ class Reporter:
             age = max(age, time.time() - written_at)
         self._metrics.gauge("cdc_oldest_unapplied_age_seconds").set(age)
         open_names = [one.file.path.name for one in segments if one.reader is not None]
-        changes: dict[str, object] = (
-            {} if waiting else {"state": "live" if caught_up else "catching_up"}
-        )
+        changes: dict[str, object] = {}
+        if not waiting and not caught_up:
+            changes["state"] = "catching_up"
+        elif not waiting and opened_at is None:  # read to the end, and all of it applied
+            changes["state"] = "live"
         self._board.update(
             oldest_unapplied_age_seconds=round(age, 3),
             segment=open_names[-1] if open_names else None,
