@@ -38,5 +38,7 @@ cdef class Relation:
     cdef int32_t *column_of_cid     # -1: none
     cdef bint cids_ascend           # with the columns' order
     cdef readonly int gc_grace_seconds
-    cdef readonly bint keeps_clustering     # in the state: its columns do not give it back
+    # in the state, where the columns of the key do not give back its very bytes
+    cdef readonly bint keeps_partition_key
+    cdef readonly bint keeps_clustering
     cdef tuple foreign_types

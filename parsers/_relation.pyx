@@ -5,9 +5,24 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
 from parsers._catalog cimport ColumnCode, CompiledTable
-from parsers._types cimport CompiledType, compile_type
+from parsers._types cimport (
+    CODEC_DECIMAL,
+    CODEC_TEXT,
+    NUL_REJECT,
+    CompiledType,
+    TypeNode,
+    compile_type,
+)
 
 cimport cython
+
+
+cdef bint gives_back(const TypeNode *node) noexcept nogil:
+    """Whether a key column holds every value so that Cassandra's very bytes can be told from it."""
+    if node.codec == CODEC_TEXT and node.nul_policy != NUL_REJECT:
+        return False
+    # 1E+3 is kept as 1000, which has another scale.
+    return node.exact and node.codec != CODEC_DECIMAL
 
 
 @cython.final
@@ -66,8 +81,11 @@ cdef class Relation:
             or self.column_of_cid == NULL
         ):
             raise MemoryError
+        for i in range(self.code.n_partition_key):
+            if not gives_back(self.code.partition_key[i]):
+                self.keeps_partition_key = True
         for i in range(self.code.n_clustering):
-            if not static and not self.code.clustering[i].exact:
+            if not static and not gives_back(self.code.clustering[i]):
                 self.keeps_clustering = True
         keys = {key.name: i for i, key in enumerate(key_columns)}
         columns = {}

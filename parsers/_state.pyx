@@ -13,12 +13,12 @@
         [expiring] uvint ttl   [element] uvint length, path   [HAS_VALUE] uvint length, value
         [HAS_DIGEST] u64 digest of the value
     [CLUSTERING]    uvint length, the clustering in wire form
-
+    [PARTITION_KEY] uvint length, the partition key's bytes
 
 A cid numbers a column of the mirror for good. The value of a live cell is stored only where its
-PostgreSQL column does not give back Cassandra's very bytes: ties are broken by those. The
-clustering is stored where PostgreSQL's columns don't give it back. Why it looks like this is told
-in docs/decisions/0002-row-state.md.
+PostgreSQL column does not give back Cassandra's very bytes: ties are broken by those. The key is
+stored where PostgreSQL's columns don't give it back. Why it looks like this is told in
+docs/decisions/0002-row-state.md.
 """
 from libc.stdint cimport INT64_MAX, INT64_MIN, int32_t, int64_t, uint8_t, uint16_t, uint64_t
 from libc.string cimport memcpy, memset
@@ -64,6 +64,7 @@ cdef enum:
     ENTRIES = 16
     CLUSTERING = 32
     DIGEST = 64
+    PARTITION_KEY = 128
     HAS_VALUE = 64      # entry flags; the others are the model's cell flags
     HAS_DIGEST = 128
     EXPIRED = 16
@@ -131,6 +132,8 @@ cdef int encode_state(
     cdef const Cell *cell
     if relation.keeps_clustering:
         flags |= CLUSTERING
+    if relation.keeps_partition_key:
+        flags |= PARTITION_KEY
     if row.liveness_us != INT64_MIN:
         flags |= LIVENESS
         previous = <uint64_t>row.liveness_us
@@ -177,6 +180,9 @@ cdef int encode_state(
     if flags & CLUSTERING:
         put_uvint(out, <uint64_t>row.clustering_length)
         put_bytes(out, row.clustering, row.clustering_length)
+    if flags & PARTITION_KEY:
+        put_uvint(out, <uint64_t>row.partition_key_length)
+        put_bytes(out, row.partition_key, row.partition_key_length)
     return 0
 
 
@@ -289,7 +295,7 @@ cdef int damaged(Relation relation, const char *what) except -1 nogil:
 cdef int decode_state(
     Relation relation, Arena *arena, const uint8_t *state, int32_t length, bint dead, Row *out
 ) except -1 nogil:
-    """Fill liveness, deletion, cells and a stored clustering of `out`, which point into `state`.
+    """Fill liveness, deletion, cells and what is stored of the key; `out` points into `state`.
 
     A cell whose value stands only in its column has NO_VALUE or DIGEST_ONLY. In a `dead` row there
     is no such column and no value matters. SchemaMismatch when the bytes are no state.
@@ -432,6 +438,11 @@ cdef int decode_state(
             return damaged(relation, "clustering")
         out.clustering = slice.data
         out.clustering_length = slice.length
+    if flags & PARTITION_KEY:
+        if read_uvint_bytes(&c, &slice) < 0:
+            return damaged(relation, "partition key")
+        out.partition_key = slice.data
+        out.partition_key_length = slice.length
     if c.position != c.limit:
         return damaged(relation, "bytes follow it")
     out.n_cells = n

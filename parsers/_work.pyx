@@ -155,6 +155,14 @@ cdef void empty_row(Row *row, const Row *key) noexcept nogil:
     row.n_cells = 0
 
 
+cdef void keep_key(Row *row, const Row *key) noexcept nogil:
+    """Give `row` the very key of another one: that of a stored state may be damaged."""
+    row.partition_key = key.partition_key
+    row.partition_key_length = key.partition_key_length
+    row.clustering = key.clustering
+    row.clustering_length = key.clustering_length
+
+
 cdef void empty_partition(Partition *partition, const uint8_t *key, int32_t length) noexcept nogil:
     memset(partition, 0, sizeof(Partition))
     partition.key = key
@@ -193,6 +201,7 @@ cdef class RelationWork:
     cdef list pins                      # answers that rows point into
     cdef int64_t row_watermarks[16]
     cdef int64_t partition_watermarks[16]
+    cdef int64_t truncated_us[16]       # up to then all is deleted
     cdef int64_t now_s
     cdef int32_t counts[5]
 
@@ -214,6 +223,7 @@ cdef class RelationWork:
         for i in range(16):
             self.row_watermarks[i] = INT64_MIN
             self.partition_watermarks[i] = INT64_MIN
+            self.truncated_us[i] = INT64_MIN
         for i in range(batch.n_rows):
             if batch.rows[i].relation == self.relation_code:
                 self._add(batch.rows[i])
@@ -317,11 +327,13 @@ cdef class RelationWork:
             touched |= <uint32_t>1 << self.partitions[i].bucket
         return [i for i in range(16) if touched >> i & 1]
 
-    def set_watermarks(self, int bucket, newest_row_us, newest_partition_us):
+    def set_watermarks(self, int bucket, newest_row_us, newest_partition_us, truncated_us=None):
         """The newest timestamps (µs, None: none) of dead rows and partition tombstones stored.
 
-        What is newer than them needs no look at the stored tombstones.
+        What is newer than them needs no look at the stored tombstones. Up to `truncated_us`
+        everything is deleted.
         """
+        self.truncated_us[bucket] = INT64_MIN if truncated_us is None else truncated_us
         self.row_watermarks[bucket] = INT64_MIN if newest_row_us is None else newest_row_us
         self.partition_watermarks[bucket] = (
             INT64_MIN if newest_partition_us is None else newest_partition_us
@@ -473,8 +485,7 @@ cdef class RelationWork:
                 item = self._add(row)
                 item.exists = True
                 item.state = probe
-                item.state.clustering = row.clustering
-                item.state.clustering_length = row.clustering_length
+                keep_key(&item.state, row)
                 item.stored = state
         finally:
             free(columns)
@@ -537,8 +548,7 @@ cdef class RelationWork:
             decode_state(
                 self.relation, &self.arena, state.data, state.length, False, &item.state
             )
-            item.state.clustering = item.incoming.clustering
-            item.state.clustering_length = item.incoming.clustering_length
+            keep_key(&item.state, item.incoming)
 
     def dead_keys(self):
         """(bytea[] of partition keys, bytea[] of clusterings) of rows that a dead row may precede.
@@ -599,8 +609,7 @@ cdef class RelationWork:
             next_checked(&state_reader, &state)
             empty_row(&fragment, item.incoming)
             decode_state(self.relation, &self.arena, state.data, state.length, True, &fragment)
-            fragment.clustering = item.incoming.clustering
-            fragment.clustering_length = item.incoming.clustering_length
+            keep_key(&fragment, item.incoming)
             if item.known_dead:
                 merge_rows(&self.arena, &item.dead, &fragment, &item.dead)
             else:
@@ -641,29 +650,29 @@ cdef class RelationWork:
         at = self._find_partition(
             item.incoming.partition_key, item.incoming.partition_key_length
         )
-        if at >= 0:
-            outer.timestamp_us = INT64_MIN
-            outer.local_time_s = INT64_MAX
-            if not self.relation.static:
-                split_key(self.relation, item.incoming, False, self.scratch.key)
-                outer_deletion(
-                    self.relation.code, &self.partitions[at].fresh,
-                    self.scratch.key + self.relation.code.n_partition_key, &outer,
-                )
-                outer_deletion(
-                    self.relation.code, &self.partitions[at].stored,
-                    self.scratch.key + self.relation.code.n_partition_key, &outer,
-                )
-            else:
-                outer_deletion(self.relation.code, &self.partitions[at].fresh, NULL, &outer)
-                outer_deletion(self.relation.code, &self.partitions[at].stored, NULL, &outer)
-            if outer.timestamp_us != INT64_MIN:
-                if item.known_dead:
-                    shadow_row(&item.dead, &outer)      # so that nothing new is nothing to keep
-                if item.merged.cells == item.incoming.cells:
-                    # The batch's own, which is decided and applied again where an attempt failed.
-                    item.merged.cells = copied_cells(&self.arena, item.incoming)
-                shadow_row(&item.merged, &outer)
+        # A truncation's time in seconds decides nothing.
+        outer.timestamp_us = self.truncated_us[item.bucket]
+        outer.local_time_s = 0 if outer.timestamp_us != INT64_MIN else INT64_MAX
+        if at >= 0 and self.relation.static:
+            outer_deletion(self.relation.code, &self.partitions[at].fresh, NULL, &outer)
+            outer_deletion(self.relation.code, &self.partitions[at].stored, NULL, &outer)
+        elif at >= 0:
+            split_key(self.relation, item.incoming, False, self.scratch.key)
+            outer_deletion(
+                self.relation.code, &self.partitions[at].fresh,
+                self.scratch.key + self.relation.code.n_partition_key, &outer,
+            )
+            outer_deletion(
+                self.relation.code, &self.partitions[at].stored,
+                self.scratch.key + self.relation.code.n_partition_key, &outer,
+            )
+        if outer.timestamp_us != INT64_MIN:
+            if item.known_dead:
+                shadow_row(&item.dead, &outer)      # so that nothing new is nothing to keep
+            if item.merged.cells == item.incoming.cells:
+                # The batch's own, which is decided and applied again where an attempt failed.
+                item.merged.cells = copied_cells(&self.arena, item.incoming)
+            shadow_row(&item.merged, &outer)
         return 0
 
     cdef int _judge(self, Item *item) except -1 nogil:

@@ -27,7 +27,8 @@ from sinks.postgres.target import Target, make_target
 _COPY_BYTES: Final = 1 << 18
 
 _LOCK_BUCKETS: Final = b"""
-SELECT b.mirror_id, b.bucket, b.generation, b.newest_dead_row_us, b.newest_partition_us
+SELECT b.mirror_id, b.bucket, b.generation,
+       b.newest_dead_row_us, b.newest_partition_us, b.truncated_us
   FROM cdc_tail.bucket b
   JOIN unnest($1::int4[], $2::int2[]) AS wanted (mirror_id, bucket) USING (mirror_id, bucket)
  ORDER BY b.mirror_id, b.bucket
@@ -74,7 +75,7 @@ UPDATE cdc_tail.bucket b
 """
 
 
-class _Binary:
+class Binary:
     """A parameter that is in PostgreSQL's binary form already; its cast tells the type."""
 
     __slots__ = ("data",)
@@ -86,7 +87,7 @@ class _Binary:
 class _BinaryDumper(Dumper):
     format = Format.BINARY
 
-    def dump(self, obj: _Binary) -> bytes:
+    def dump(self, obj: Binary) -> bytes:
         return obj.data
 
 
@@ -99,7 +100,7 @@ class PostgresSink:
     def __init__(self, connection: Connection) -> None:
         """`connection` is this sink's own, and not in autocommit mode."""
         self.connection = connection
-        connection.adapters.register_dumper(_Binary, _BinaryDumper)
+        connection.adapters.register_dumper(Binary, _BinaryDumper)
         self._targets: dict[CompiledTable, list[Target]] = {}
 
     def attach(self, compiled: CompiledTable, mirrors: Iterable[Mirror]) -> None:
@@ -107,6 +108,14 @@ class PostgresSink:
         self._targets[compiled] = [
             make_target(self.connection, compiled, mirror) for mirror in mirrors
         ]
+
+    def targets(self) -> dict[int, tuple[CompiledTable, Target]]:
+        """By mirror id: the table attached to it and the mirror as it is written."""
+        return {
+            target.mirror.mirror_id: (compiled, target)
+            for compiled, targets in self._targets.items()
+            for target in targets
+        }
 
     def owners(self) -> dict[int, tuple[CompiledTable, bool]]:
         """By mirror id: the table attached to it, and whether the mirror holds its static rows."""
@@ -175,35 +184,33 @@ class PostgresSink:
                 "rows of cdc_tail.bucket are missing",
                 hint="something else wrote cdc_tail.bucket; restore it from a backup",
             )
-        for mirror_id, bucket, generation, newest_dead_us, newest_partition_us in rows:
+        for mirror_id, bucket, generation, *watermarks in rows:
             target, work = by_mirror[mirror_id]
             if generation != target.mirror.generation:
                 raise MirrorChanged(
                     f"the mirror of {target.relation.table.table} has changed",
                     table=str(target.relation.table.table),
                 )
-            work.set_watermarks(bucket, newest_dead_us, newest_partition_us)
+            work.set_watermarks(bucket, *watermarks)
 
     def _apply_relation(self, target: Target, work: RelationWork, now_s: int) -> Applied:
         mirror_id = target.mirror.mirror_id
         keys = work.row_keys()
         if keys is not None:
-            work.load_rows(*self._arrays(target.read_states, [_Binary(keys)]))
+            work.load_rows(*self._arrays(target.read_states, [Binary(keys)]))
         partitions = work.partition_keys()
         if partitions is not None:
-            work.load_partitions(*self._arrays(_READ_PARTITIONS, [_Binary(partitions), mirror_id]))
+            work.load_partitions(*self._arrays(_READ_PARTITIONS, [Binary(partitions), mirror_id]))
             scan = work.scan_keys()
             if scan is not None:
-                numbers, states, *clusterings = self._arrays(
-                    target.scan_partitions, [_Binary(scan)]
-                )
+                numbers, states, *clusterings = self._arrays(target.scan_partitions, [Binary(scan)])
                 work.load_scan(numbers, states, clusterings)
         dead = work.dead_keys()
         if dead is not None:
-            work.load_dead(*self._arrays(_READ_DEAD, [*map(_Binary, dead), mirror_id]))
+            work.load_dead(*self._arrays(_READ_DEAD, [*map(Binary, dead), mirror_id]))
         if work.decide(now_s):
             tied, columns = work.tied_columns()
-            numbers, *values = self._arrays(target.read_values(columns), [_Binary(tied)])
+            numbers, *values = self._arrays(target.read_values(columns), [Binary(tied)])
             work.load_values(numbers, columns, values)
             work.decide(now_s)
         return self._write(target, work)
@@ -213,14 +220,14 @@ class PostgresSink:
         mirror_id = target.mirror.mirror_id
         gone_keys = work.gone_keys()
         if gone_keys is not None:
-            self._expect(gone, target.delete, [_Binary(gone_keys)], target)
+            self._expect(gone, target.delete, [Binary(gone_keys)], target)
         changes = work.changed_rows()
         if changes is not None:
             rows, masks, attributes = changes
             self._expect(
                 changed,
                 target.update(attributes, len(masks)),
-                [_Binary(rows), *map(_Binary, masks)],
+                [Binary(rows), *map(Binary, masks)],
                 target,
             )
         data = work.new_rows()
@@ -231,13 +238,13 @@ class PostgresSink:
                     copy.write(view[start : start + _COPY_BYTES])
         dead_rows = work.dead_rows()
         if dead_rows is not None:
-            self._execute(_KEEP_DEAD, [*map(_Binary, dead_rows), mirror_id])
+            self._execute(_KEEP_DEAD, [*map(Binary, dead_rows), mirror_id])
         expiries = work.expiries()
         if expiries is not None:
-            self._execute(_KEEP_EXPIRIES, [*map(_Binary, expiries), mirror_id])
+            self._execute(_KEEP_EXPIRIES, [*map(Binary, expiries), mirror_id])
         tombstones = work.partition_tombstones()
         if tombstones is not None:
-            self._execute(_KEEP_PARTITIONS, [*map(_Binary, tombstones), mirror_id])
+            self._execute(_KEEP_PARTITIONS, [*map(Binary, tombstones), mirror_id])
         raised = work.raised_watermarks()
         if raised:
             self._execute(

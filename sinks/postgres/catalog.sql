@@ -63,12 +63,21 @@ CREATE TABLE IF NOT EXISTS cdc_tail.bucket (
     generation       int NOT NULL DEFAULT 1,
     newest_dead_row_us  bigint,
     newest_partition_us bigint,
+    truncated_us        bigint,
     PRIMARY KEY (mirror_id, bucket)
 ) WITH (fillfactor = 50);
 COMMENT ON COLUMN cdc_tail.bucket.newest_dead_row_us IS
     'newest timestamp of any dead row of the bucket: what is newer needs no look at dead_row';
 COMMENT ON COLUMN cdc_tail.bucket.newest_partition_us IS
     'likewise for partition_tombstone';
+COMMENT ON COLUMN cdc_tail.bucket.truncated_us IS
+    'up to this writetime (microseconds) everything was deleted by TRUNCATE';
+
+-- Mirrors of which every row has to be looked at again; what is requested meanwhile counts anew.
+CREATE TABLE IF NOT EXISTS cdc_tail.revisit (
+    mirror_id int PRIMARY KEY REFERENCES cdc_tail.mirror ON DELETE CASCADE,
+    requests  int NOT NULL DEFAULT 1
+);
 
 -- Reconciliation state of rows that don't exist (any more), as fragments to be merged on reading.
 CREATE TABLE IF NOT EXISTS cdc_tail.dead_row (

@@ -9,16 +9,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
-from parsers._catalog import CompiledTable
-from parsers._relation import Relation
-from parsers._work import MASK_BITS
 from psycopg import sql
 
 from cdc_tail.errors import SchemaMismatch
+from parsers._catalog import CompiledTable
+from parsers._relation import Relation
+from parsers._work import MASK_BITS
 from parsers.cql_types import Native
 from parsers.schema import Column, Table
 from sinks.postgres.catalog import Connection, Mirror, MirrorColumn
 from sinks.postgres.keytype import ensure_key_type, key_type
+from sinks.postgres.relation import type_sql
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,22 @@ class Target:
         )
         return sql.SQL("SELECT array_agg(k.n::int4), array_agg(t.{}){} FROM {}").format(
             sql.Identifier(self.mirror.state_column), clusterings, self._from_keys(n)
+        )
+
+    def read_keys(self, is_first: bool) -> sql.Composed:
+        """Key columns and state of some rows ($1: how many) in key order; after the key $2, …"""
+        key = sql.SQL(", ").join(self._key_names)
+        after = sql.SQL(", ").join(
+            sql.SQL("${}::{}").format(sql.SQL(str(n)), type_sql(c.cql_type, c.pg_type))
+            for n, c in enumerate(self.mirror.key, start=2)
+        )
+        return sql.SQL(
+            "SELECT {key}, {state} FROM {relation}{where} ORDER BY {key} LIMIT $1"
+        ).format(
+            key=key,
+            state=sql.Identifier(self.mirror.state_column),
+            relation=self.mirror.identifier,
+            where=sql.SQL("" if is_first else " WHERE ({}) > ({})").format(key, after),
         )
 
     def read_values(self, columns: list[int]) -> sql.Composed:
@@ -165,7 +182,7 @@ def column_types(table: Table, mirrors: Iterable[Mirror]) -> dict[str, str]:
     renamed meanwhile is found by its place, and a column that was dropped and added again since is
     left out, so that what the definition calls by its name is void.
     """
-    types = {name: "bytea" for name in _hidden(table)}
+    types = dict.fromkeys(_hidden(table), "bytea")
     for mirror in mirrors:
         types |= {own.name: column.pg_type for own, column in _paired_keys(table, mirror)}
         types |= {c.cql_name: c.pg_type for c in mirror.columns if not _is_newer(c, table)}
@@ -195,7 +212,7 @@ def _hidden(table: Table) -> list[str]:
 def _hidden_cids(table: Table, mirror: Mirror) -> dict[str, int]:
     """The number that the hidden column gets in `_cdc` once DROP COMPACT STORAGE shows it."""
     following = 1 + max(c.cid for c in (*mirror.key, *mirror.columns, *mirror.retired))
-    return {name: following for name in _hidden(table)}
+    return dict.fromkeys(_hidden(table), following)
 
 
 def make_target(connection: Connection, compiled: CompiledTable, mirror: Mirror) -> Target:

@@ -98,7 +98,7 @@ def cases(*, newest_only: bool = False, gaps: tuple[str, ...] = ()) -> pytest.Ma
     return pytest.mark.parametrize("case", parameters, ids=str)
 
 
-@cases(gaps=("truncation", "user_types"))
+@cases(gaps=("user_types",))
 def test_as_logged_and_again(case: GoldenCase, replaying: Replaying) -> None:
     replayed = replaying(case)
     with replayed.node() as node:
@@ -115,7 +115,7 @@ def test_as_logged_and_again(case: GoldenCase, replaying: Replaying) -> None:
         replayed.check(node, as_logged=True)
 
 
-@cases(newest_only=True, gaps=("truncation", "user_types"))
+@cases(newest_only=True, gaps=("user_types",))
 def test_in_tiny_batches(case: GoldenCase, replaying: Replaying) -> None:
     replayed = replaying(case)
     with replayed.node(max_events=TINY) as node:
@@ -123,7 +123,7 @@ def test_in_tiny_batches(case: GoldenCase, replaying: Replaying) -> None:
         replayed.check(node, as_logged=True)
 
 
-@cases(newest_only=True, gaps=("truncation",))
+@cases(newest_only=True)
 def test_mutations_in_any_order_and_twice(case: GoldenCase, replaying: Replaying) -> None:
     replayed = replaying(case)
     mutations = replayed.mutations
@@ -135,7 +135,7 @@ def test_mutations_in_any_order_and_twice(case: GoldenCase, replaying: Replaying
         replayed.check(node)
 
 
-@cases(newest_only=True, gaps=("truncation",))
+@cases(newest_only=True)
 def test_two_nodes_at_once_from_both_ends(case: GoldenCase, replaying: Replaying) -> None:
     replayed = replaying(case)
     mutations = replayed.mutations

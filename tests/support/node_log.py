@@ -14,9 +14,9 @@ from typing import Self
 from uuid import UUID
 
 import psycopg
-from parsers._batch import Decoder
 
 from cdc_tail.errors import MirrorChanged
+from parsers._batch import Decoder
 from parsers.decoder import (
     Batch,
     Catalog,
@@ -24,17 +24,19 @@ from parsers.decoder import (
     SegmentDecoder,
     build_catalog,
     schema_updates,
+    truncations,
     view_mutation,
 )
 from parsers.position import Position
 from parsers.schema import Table
 from parsers.schema_log import SchemaLog
 from parsers.segment import SegmentReader, corrupt_error, iter_entries
-from parsers.view import Rejected
+from parsers.view import Rejected, UpdateView
 from sinks.base import Applied
 from sinks.postgres.applier import PostgresSink
 from sinks.postgres.catalog import Mirror, install, load_mirrors
 from sinks.postgres.ddl import drop_mirrors, ensure_mirrors
+from sinks.postgres.revisit import Revisitor, truncate
 from sinks.postgres.target import column_types
 
 UNBOUNDED = 1 << 62
@@ -82,6 +84,7 @@ class Node:
         self.rejections: list[Rejected] = []
         self.unknown: set[UUID] = set()
         self._sink = PostgresSink(self.connection)
+        self._revisitor = Revisitor(self._sink)
         self._now_s = now_s
         self._max_events = max_events
         self._keys = keys
@@ -118,7 +121,7 @@ class Node:
                     self._apply()
                 else:
                     self._settle(outcome.kind, outcome.raw, reader.version, outcome.table_id)
-        self._apply()
+        self._finish()
         return self.applied
 
     def learn(self, mutations: Iterable[Logged]) -> None:
@@ -134,19 +137,22 @@ class Node:
         self.applied = Applied()
         for one in mutations:
             refused = self._add(one)
-            if refused is not None and refused[0] != "diverted":
-                self._note_refused(refused[0], refused[2])
+            if refused is not None and refused[0] == "diverted":
+                self._truncate(view_mutation(one.raw, self._batch.catalog, one.log_version))
+            elif refused is not None:
+                self._note_refused(*refused)
             if self._batch.events >= self._max_events:
                 self._apply()
-        self._apply()
+        self._finish()
         return self.applied
 
-    def _add(self, one: Logged) -> tuple[str, bytes, object] | None:
+    def _add(self, one: Logged) -> tuple[str, object] | None:
+        """None, or (what, detail) of a mutation that was not taken."""
         place = one.position
-        refused: tuple[str, bytes, object] | None = Decoder(one.log_version).add(
+        refused = Decoder(one.log_version).add(
             one.raw, self._batch, segment_id=place.segment_id, offset=place.offset
         )
-        return refused
+        return None if refused is None else (refused[0], refused[2])
 
     def _settle(self, kind: str, raw: bytes, log_version: int, table_id: UUID | None) -> None:
         if kind != "diverted":
@@ -161,7 +167,14 @@ class Node:
 
     def _change_schema(self, raw: bytes, log_version: int) -> bool:
         views = view_mutation(raw, self._batch.catalog, log_version)
+        self._truncate(views)
         return bool(self.schema_log.apply(*schema_updates(views)))
+
+    def _truncate(self, views: list[UpdateView]) -> None:
+        for table_id, truncated_at_ms in truncations(views).items():
+            if table_id in self._compiled:
+                with self.connection.transaction():
+                    truncate(self.connection, self._mirrors(table_id), truncated_at_ms)
 
     def _follow_schema(self) -> Catalog:
         """Bring mirrors, sink and catalog up to the schema."""
@@ -203,6 +216,13 @@ class Node:
                 self._write()
         self.rejections += self._batch.rejections
         self._batch = Batch(self._batch.catalog)
+
+    def _finish(self) -> None:
+        self._apply()
+        while (
+            applied := self._revisitor.revisit(self._batch.catalog, now_s=self._now_s)
+        ) is not None:
+            self.applied += applied
 
     def _write(self) -> None:
         self.applied += self._sink.apply(self._batch, lambda _: None, now_s=self._now_s)

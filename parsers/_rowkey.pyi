@@ -1,0 +1,3 @@
+from parsers._relation import Relation
+
+def row_key(relation: Relation, state: bytes, fields: list[bytes]) -> tuple[bytes, bytes]: ...
