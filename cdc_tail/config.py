@@ -22,7 +22,13 @@ from cdc_tail.settings import Settings
 ENV_PREFIX = "CDC_TAIL_"
 CONFIG_FILE_VARIABLE = "CDC_TAIL_CONFIG"
 # Variables that the demo and the tests read for themselves.
-NOT_SETTINGS = (CONFIG_FILE_VARIABLE, "CDC_TAIL_CACHE", "CDC_TAIL_DEMO_", "CDC_TAIL_TEST_")
+NOT_SETTINGS = (
+    CONFIG_FILE_VARIABLE,
+    "CDC_TAIL_CACHE",
+    "CDC_TAIL_DEMO_",
+    "CDC_TAIL_KILLS",
+    "CDC_TAIL_TEST_",
+)
 # Names that are set by habit in containers, and the setting each one means.
 PLAIN_NAMES: Mapping[str, str] = {
     "CASSANDRA_HOST": "cassandra.host",
