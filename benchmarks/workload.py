@@ -1,8 +1,8 @@
 """Segments for benchmarks: single-row mutations of one table, written by the format page's rules.
 
-80 % inserts, 15 % partial updates, 5 % row deletes by default, over a table with a two-column key and
-eight other columns. Byte for byte what Cassandra 5.0 writes (log version 7), without needing a node
-to write millions of rows.
+80 % inserts, 15 % partial updates, 5 % row deletes by default, over a table with a two-column key
+and eight other columns. Byte for byte what Cassandra 5.0 writes (log version 7), without needing a
+node to write millions of rows.
 """
 
 from __future__ import annotations
@@ -68,24 +68,36 @@ def _value(column: bytes, chooser: random.Random) -> bytes:
 
 def mutation(kind: str, key: int, writetime_us: int, chooser: random.Random) -> bytes:
     """One mutation: "insert" of all columns, "update" of two, or "delete" of the row."""
-    head = (
-        b"\x01" + TABLE_ID.bytes + _counted(b"customer-%08d" % (key // 4)) + b"\x10"
-    )
+    head = b"\x01" + TABLE_ID.bytes + _counted(b"customer-%08d" % (key // 4)) + b"\x10"
     stats = uvint(writetime_us - _TIMESTAMP_EPOCH)
     clustering = b"\x00" + struct.pack(">i", key % 4)
     if kind == "delete":
         seconds = writetime_us // 1_000_000
         return (
-            head + stats + uvint(seconds - _DELETION_EPOCH) + b"\x00" + b"\x00\x01"
-            + b"\x30" + clustering + b"\x00\x00" + b"\x01"
+            head
+            + stats
+            + uvint(seconds - _DELETION_EPOCH)
+            + b"\x00"
+            + b"\x00\x01"
+            + b"\x30"
+            + clustering
+            + b"\x00\x00"
+            + b"\x01"
         )
     names = COLUMNS if kind == "insert" else (b"amount", b"note")
     cell_flags = b"\x08" if kind == "insert" else b"\x00\x00"
     cells = b"".join(cell_flags + _value(name, chooser) for name in names)
     liveness = b"\x24" + clustering + b"\x00" if kind == "insert" else b"\x20" + clustering
     return (
-        head + stats + b"\x00\x00" + uvint(len(names)) + b"".join(map(_counted, names)) + b"\x01"
-        + liveness + cells + b"\x01"
+        head
+        + stats
+        + b"\x00\x00"
+        + uvint(len(names))
+        + b"".join(map(_counted, names))
+        + b"\x01"
+        + liveness
+        + cells
+        + b"\x01"
     )
 
 
@@ -125,9 +137,7 @@ def write_segments(
         start = len(header) + 4
         end = start + 8 + len(body)
         marker = struct.pack(">iI", end, zlib.crc32(ids + struct.pack(">i", start)))
-        path.write_bytes(
-            header + struct.pack(">I", crc) + marker + bytes(body) + bytes(64)
-        )
+        path.write_bytes(header + struct.pack(">I", crc) + marker + bytes(body) + bytes(64))
         path.with_name(f"CommitLog-7-{segment_id}_cdc.idx").write_text(f"{end}\nCOMPLETED")
         paths.append(path)
         body = bytearray()

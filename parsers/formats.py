@@ -23,14 +23,12 @@ class MutationFormat:
 
 
 _FORMATS: Final = {
-    format.log_version: format
-    for format in (
+    one.log_version: one
+    for one in (
         MutationFormat(6, "3.11"),
         MutationFormat(7, "4.0, 4.1, 5.0 and later with storage_compatibility_mode CASSANDRA_4"),
         MutationFormat(8, "5.0", unsigned_deletion_time=True),
-        MutationFormat(
-            9, "6.0", unsigned_deletion_time=True, mutation_flags=True, epoch=True
-        ),
+        MutationFormat(9, "6.0", unsigned_deletion_time=True, mutation_flags=True, epoch=True),
     )
 }
 

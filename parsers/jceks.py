@@ -1,8 +1,9 @@
 """Secret keys out of a Java JCEKS keystore; certificates and private keys are stepped over.
 
 The keystore's layout is that of com.sun.crypto.provider.JceKeyStore. A secret key in it is a
-serialized Java object (Java Object Serialization Specification, section 6.4) that wraps another one,
-encrypted with Sun's own PBEWithMD5AndTripleDES. Every length is checked; KeystoreDamaged says what is wrong.
+serialized Java object (Java Object Serialization Specification, section 6.4) that wraps another
+one, encrypted with Sun's own PBEWithMD5AndTripleDES. Every length is checked; KeystoreDamaged says
+what is wrong.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ _PRIMITIVE_BYTES = {"B": 1, "C": 2, "D": 8, "F": 4, "I": 4, "J": 8, "S": 2, "Z":
 
 
 def read_jceks(data: bytes, store_password: str, key_password: str) -> dict[str, bytes]:
-    """Alias to key bytes of every secret key. KeystoreDamaged if a password or the file is wrong."""
+    """Alias to bytes of every secret key; KeystoreDamaged if a password or the file is wrong."""
     content, digest = data[:-_DIGEST_BYTES], data[-_DIGEST_BYTES:]
     salted = store_password.encode("utf-16-be") + _DIGEST_SALT + content
     if not hmac.compare_digest(hashlib.sha1(salted, usedforsecurity=False).digest(), digest):
@@ -99,9 +100,10 @@ def _derive(password: str, salt: bytes, iterations: int) -> bytes:
     secret = bytes(ord(char) & 0x7F for char in password)
     derived = b""
     for hashed in (first, second):
+        digest = hashed
         for _ in range(iterations):
-            hashed = hashlib.md5(hashed + secret, usedforsecurity=False).digest()
-        derived += hashed
+            digest = hashlib.md5(digest + secret, usedforsecurity=False).digest()
+        derived += digest
     return derived
 
 

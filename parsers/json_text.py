@@ -19,7 +19,7 @@ from parsers.cql_types import (
     VectorType,
 )
 
-Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json]"
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
 
 def udt_member(name: str) -> str:
@@ -54,8 +54,7 @@ def json_text(cql_type: CqlType, rendered: Json) -> str:
     else:
         assert isinstance(cql_type, MapType)
         members = [
-            f"{quote(name)}: {json_text(cql_type.value, item)}"
-            for name, item in rendered.items()
+            f"{quote(name)}: {json_text(cql_type.value, item)}" for name, item in rendered.items()
         ]
     return "{" + ", ".join(members) + "}"
 

@@ -45,7 +45,7 @@ _CONTEXT_0, _CONTEXT_0_PRIMITIVE = 0xA0, 0x80
 
 
 def read_pkcs12(data: bytes, store_password: str, key_password: str) -> dict[str, bytes]:
-    """Alias to key bytes of every secret key. KeystoreDamaged if a password or the file is wrong."""
+    """Alias to bytes of every secret key; KeystoreDamaged if a password or the file is wrong."""
     pfx = DerReader(data).sequence()
     if pfx.integer() != 3:
         raise KeystoreDamaged("not a PKCS#12 keystore of version 3")

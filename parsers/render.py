@@ -1,4 +1,4 @@
-"""Values as JSON-able Python, for people and for `inspect`; slow and plain, and no part of the mirror.
+"""Values as JSON-able Python, for people and for `inspect`; slow and plain, not for the mirror.
 
 Source of the encodings: the serializers of Apache Cassandra (`org.apache.cassandra.serializers`).
 """
@@ -44,7 +44,8 @@ def render(cql_type: CqlType, value: bytes | None) -> Json:
 
     None is null, and so is an empty value of a type that has no empty value. NaN and infinities
     are the strings "NaN", "Infinity" and "-Infinity"; decimals are strings, so that no reader of
-    the JSON rounds them, and so are varints of thousands of digits. Raises ValueError if the bytes are not a value of the type.
+    the JSON rounds them, and so are varints of thousands of digits. Raises ValueError if the bytes
+    are not a value of the type.
     """
     if value is None:
         return None
@@ -182,11 +183,9 @@ def _decimal(value: bytes) -> str:
 
 
 def _date_text(days: int) -> str:
-    # Civil date of days since 1970-01-01 in the proleptic Gregorian calendar, counted from 0000-03-01.
+    # Civil date of days since 1970-01-01, proleptic Gregorian calendar, counted from 0000-03-01.
     era, day_of_era = divmod(days + 719_468, 146_097)
-    year = (
-        day_of_era - day_of_era // 1460 + day_of_era // 36_524 - day_of_era // 146_096
-    ) // 365
+    year = (day_of_era - day_of_era // 1460 + day_of_era // 36_524 - day_of_era // 146_096) // 365
     day_of_year = day_of_era - (365 * year + year // 4 - year // 100)
     month_index = (5 * day_of_year + 2) // 153
     day = day_of_year - (153 * month_index + 2) // 5 + 1
@@ -213,9 +212,7 @@ def _time(value: bytes) -> str:
 
 def _timestamp(value: bytes) -> str:
     days, milliseconds = divmod(_int64(value), _MS_PER_DAY)
-    return (
-        f"{_date_text(days)} {_clock(milliseconds // 1000)}.{milliseconds % 1000:03d}Z"
-    )
+    return f"{_date_text(days)} {_clock(milliseconds // 1000)}.{milliseconds % 1000:03d}Z"
 
 
 def _vint(value: bytes, position: int) -> tuple[int, int]:
@@ -227,9 +224,7 @@ def _vint(value: bytes, position: int) -> tuple[int, int]:
     end = position + 1 + extra
     if end > len(value):
         raise ValueError("the bytes end before a length or number does")
-    return int.from_bytes(
-        bytes([first & (0xFF >> extra)]) + value[position + 1 : end], "big"
-    ), end
+    return int.from_bytes(bytes([first & (0xFF >> extra)]) + value[position + 1 : end], "big"), end
 
 
 def _duration(value: bytes) -> str:
@@ -240,9 +235,7 @@ def _duration(value: bytes) -> str:
     if position != len(value):
         raise ValueError("bytes behind a duration")
     if min(parts) < 0 < max(parts) or any(not -(2**31) <= n < 2**31 for n in parts[:2]):
-        raise ValueError(
-            "months, days and nanoseconds of a duration do not fit together"
-        )
+        raise ValueError("months, days and nanoseconds of a duration do not fit together")
     months, days, nanoseconds = map(abs, parts)
     text = "-" if min(parts) < 0 else ""
     text += f"{months // 12}y" if months >= 12 else ""

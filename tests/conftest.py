@@ -1,4 +1,4 @@
-"""Fixtures of every test: a PostgreSQL database and Cassandra nodes, real, started when first asked.
+"""Fixtures of every test: a database and Cassandra nodes, real, started when first used.
 
 Tests below `tests/unit` need neither; what is below `tests/integration` and `tests/crash` carries
 the marker of its folder, so that `-m "not integration"` leaves it out.
@@ -35,7 +35,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
-    """A PostgreSQL server for the whole run; `CDC_TAIL_TEST_POSTGRES` names another `bin` folder."""
+    """A PostgreSQL server for the whole run; CDC_TAIL_TEST_POSTGRES names another `bin` folder."""
     programs = os.environ.get("CDC_TAIL_TEST_POSTGRES")
     with PostgresServer(programs=Path(programs) if programs else None) as server:
         yield server

@@ -1,8 +1,8 @@
 """One batch, one transaction: locks, reads, merge, writes, checkpoint.
 
-Who holds the lock on a bucket owns the rows of its partitions, so reading, deciding in C and writing
-need no further locks, and several sidecars that apply the same rows wait for each other in one
-order. What is decided, `parsers._work` decides; this module only asks and writes.
+Who holds the lock on a bucket owns the rows of its partitions, so reading, deciding in C and
+writing need no further locks, and several sidecars that apply the same rows wait for each other in
+one order. What is decided, `parsers._work` decides; this module only asks and writes.
 """
 
 from __future__ import annotations

@@ -70,9 +70,7 @@ class Sweeper:
             compiled, static = owners[mirror_id]
             batch.touch(compiled, partition_key, clustering, static)
         columns = [list(column) for column in zip(*due, strict=True)]
-        return self._sink.apply(
-            batch, lambda conn: _forget(conn, columns, now), now_s=now
-        )
+        return self._sink.apply(batch, lambda conn: _forget(conn, columns, now), now_s=now)
 
     def purge(self) -> int:
         """Delete tombstones whose gc_grace has passed, some thousands at most; returns how many."""

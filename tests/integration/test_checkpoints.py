@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -10,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -227,7 +227,7 @@ def test_the_lease_of_a_killed_process_is_free_long_before_it_expires(
     dsn: str, conn: psycopg.Connection
 ) -> None:
     holder = subprocess.Popen(
-        [sys.executable, "-c", _HOLD, dsn], stdout=subprocess.PIPE, text=True, cwd=os.getcwd()
+        [sys.executable, "-c", _HOLD, dsn], stdout=subprocess.PIPE, text=True, cwd=Path.cwd()
     )
     assert holder.stdout is not None
     try:

@@ -35,8 +35,8 @@ CHANGES = (
     "UPDATE things USING TIMESTAMP 5 SET v = 99 WHERE p = 1 AND c = 'b'",  # older
     "UPDATE things SET w = null WHERE p = 1 AND c = 'b'",
     (
-        "UPDATE things SET tags = {'x', 'y'}, steps = [1, 2, 3], names = {'k': 1}, at = {x: 1, y: 2}"
-        " WHERE p = 1 AND c = 'a'"
+        "UPDATE things SET tags = {'x', 'y'}, steps = [1, 2, 3], names = {'k': 1},"
+        " at = {x: 1, y: 2} WHERE p = 1 AND c = 'a'"
     ),
     (
         "UPDATE things SET tags = tags + {'z'}, steps = [0] + steps, names['l'] = 2, at.y = 5"

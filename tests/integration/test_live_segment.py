@@ -1,4 +1,4 @@
-"""Reading the segments of a running node: every write once, before it is synced, through rollovers."""
+"""Reading segments of a running node: every write once, before it is synced, through rollovers."""
 
 from __future__ import annotations
 

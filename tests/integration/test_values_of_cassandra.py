@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import struct
-from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -25,9 +24,7 @@ COMMON_ERA = re.compile(r"(1[6-9]|[2-9]\d)\d\d-")
 
 
 def loads(text: str) -> Any:
-    return json.loads(
-        text, parse_float=Decimal, parse_int=Decimal, object_pairs_hook=list
-    )
+    return json.loads(text, parse_float=Decimal, parse_int=Decimal, object_pairs_hook=list)
 
 
 def is_same(ours: Any, theirs: Any) -> bool:
@@ -36,11 +33,7 @@ def is_same(ours: Any, theirs: Any) -> bool:
         return len(ours) == len(theirs) and all(map(is_same, ours, theirs))
     if isinstance(ours, Decimal) and isinstance(theirs, Decimal):
         return ours == theirs or is_same_float(ours, theirs)
-    if (
-        isinstance(ours, str)
-        and (theirs is None or theirs == "null")
-        and ours in NOT_FINITE
-    ):
+    if isinstance(ours, str) and (theirs is None or theirs == "null") and ours in NOT_FINITE:
         return True
     if isinstance(ours, str) and isinstance(theirs, str) and ours != theirs:
         return is_same_text(ours, theirs)
@@ -102,12 +95,14 @@ def test_json_is_cassandras(series: str) -> None:
     assert compared > EXAMPLES * 0.8
 
 
+def sign(number: int) -> int:
+    return (number > 0) - (number < 0)
+
+
 def close_decimals() -> st.SearchStrategy[tuple[CqlType, bytes, bytes]]:
     # Numbers of few digits at scales near each other: 1.0 and 1.00, 999 and 1E+3.
     decimal = st.builds(
-        lambda n, zeros, scale: (
-            struct.pack(">i", scale + zeros) + varint(n * 10**zeros)
-        ),
+        lambda n, zeros, scale: struct.pack(">i", scale + zeros) + varint(n * 10**zeros),
         st.sampled_from([0, 1, -1, 9, 10, -10, 99, 999, -999, 12345678901234567890]),
         st.integers(0, 20),
         st.integers(-3, 3),
@@ -120,18 +115,13 @@ def pairs_of(vectors: bool) -> st.SearchStrategy[tuple[CqlType, bytes, bytes]]:
         return st.tuples(st.just(cql_type), values(cql_type), values(cql_type))
 
     scalars = st.sampled_from(ORDERED).map(Native).flatmap(of_type)
-    return (
-        types(ordered=True, vectors=vectors).flatmap(of_type)
-        | scalars
-        | close_decimals()
-    )
+    return types(ordered=True, vectors=vectors).flatmap(of_type) | scalars | close_decimals()
 
 
 @pytest.mark.parametrize("series", SERIES)
 def test_order_is_cassandras(series: str) -> None:
     drawn_pairs = drawn(pairs_of(series in ("5.0", "6.0")), EXAMPLES)
     answers = ask(series, [(t, (left, right)) for t, left, right in drawn_pairs])
-    sign: Callable[[int], int] = lambda n: (n > 0) - (n < 0)
     compared = 0
     for (cql_type, left, right), theirs in zip(drawn_pairs, answers, strict=True):
         if theirs.startswith("!"):

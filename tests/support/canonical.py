@@ -1,4 +1,4 @@
-"""CQL values as JSON: one exact form per type, made from the serialized bytes, not from driver types.
+"""CQL values as JSON: one exact form per type, made from serialized bytes, not from driver types.
 
 | CQL type                      | JSON                                                          |
 |-------------------------------|---------------------------------------------------------------|

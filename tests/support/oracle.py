@@ -54,9 +54,11 @@ def read_table(raw: Any, keyspace: str, table: str) -> dict[str, Any]:
     asked = [f'"{name}"' for name in names]
     extras: list[tuple[str, str]] = []
     for name in names:
-        for function in ("writetime", "ttl"):
-            if name not in key and _allowed(raw, f'{function}("{name}")', target):
-                extras.append((name, function))
+        extras += [
+            (name, function)
+            for function in ("writetime", "ttl")
+            if name not in key and _allowed(raw, f'{function}("{name}")', target)
+        ]
     asked += [f'{function}("{name}")' for name, function in extras]
     since = int(time.time())
     result = raw.execute(

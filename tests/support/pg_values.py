@@ -1,7 +1,7 @@
 """PostgreSQL's binary fields and the JSON inside jsonb as the canonical values of canonical.py.
 
-A second reading of what the compiled modules write, in plain Python. It also says what of a canonical
-value a mirror can hold at all (`storable`), and that is the whole list of what a mirror loses:
+A second reading of what the compiled modules write, in plain Python. It also says what of a
+canonical value a mirror can hold at all (`storable`): the whole list of what a mirror loses:
 
 | Cassandra                              | the mirror                                           |
 |----------------------------------------|------------------------------------------------------|

@@ -44,9 +44,7 @@ _JAVA_CLASSES: Final = {
 ORDERED: Final = tuple(sorted(_JAVA_CLASSES.keys() - {"duration", "empty"}))
 SCALARS: Final = (*ORDERED, "duration")
 
-_TEXT: Final = st.text(
-    st.characters(exclude_characters="\0", exclude_categories=["Cs"])
-)
+_TEXT: Final = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
 
 
 def integers(bits: int) -> st.SearchStrategy[bytes]:
@@ -131,13 +129,10 @@ _SCALAR_VALUES: Final[dict[str, st.SearchStrategy[bytes]]] = {
     "decimal": _decimals(),
     "float": _floats(">f", 4),
     "double": _floats(">d", 8),
-    "date": st.integers(-2_440_588, 2**31 - 1).map(
-        lambda d: struct.pack(">I", d + 2**31)
-    )
+    "date": st.integers(-2_440_588, 2**31 - 1).map(lambda d: struct.pack(">I", d + 2**31))
     | st.sampled_from([b"\x80\0\0\0", b"\0\0\0\0", b"\xff\xff\xff\xff"]),
     "time": st.integers(0, 86_400 * 10**9 - 1).map(lambda n: struct.pack(">q", n)),
-    "timestamp": st.integers(-(10**14), 10**14).map(lambda n: struct.pack(">q", n))
-    | integers(64),
+    "timestamp": st.integers(-(10**14), 10**14).map(lambda n: struct.pack(">q", n)) | integers(64),
     "duration": _durations(),
     "uuid": st.uuids().map(lambda u: u.bytes) | _timeuuids(),
     "timeuuid": _timeuuids(),
@@ -164,9 +159,9 @@ def values(cql_type: CqlType) -> st.SearchStrategy[bytes]:
     if isinstance(cql_type, MapType):
         value_type = cql_type.value
         return _distinct(cql_type.key).flatmap(
-            lambda keys: st.lists(
-                values(value_type), min_size=len(keys), max_size=len(keys)
-            ).map(lambda items: _map(keys, items))
+            lambda keys: st.lists(values(value_type), min_size=len(keys), max_size=len(keys)).map(
+                lambda items: _map(keys, items)
+            )
         )
     if isinstance(cql_type, TupleType):
         return _fields(cql_type.fields)
@@ -192,9 +187,7 @@ def _map(keys: list[bytes], items: list[bytes]) -> bytes:
 
 def _distinct(element: CqlType) -> st.SearchStrategy[list[bytes]]:
     # Sorted in Cassandra's order, without two that compare as equal.
-    return st.lists(values(element), max_size=5).map(
-        lambda keys: in_order(element, keys)
-    )
+    return st.lists(values(element), max_size=5).map(lambda keys: in_order(element, keys))
 
 
 def in_order(cql_type: CqlType, unsorted: list[bytes]) -> list[bytes]:
@@ -219,9 +212,7 @@ def _fields(types: tuple[CqlType, ...]) -> st.SearchStrategy[bytes]:
 
 
 def _names(count: int) -> st.SearchStrategy[tuple[str, ...]]:
-    alphabet = st.sampled_from(
-        ["a", "b_1", "Mixed", 'quo"te', "spa ce", "ünï", "x", "y2"]
-    )
+    alphabet = st.sampled_from(["a", "b_1", "Mixed", 'quo"te', "spa ce", "ünï", "x", "y2"])
     return st.lists(alphabet, min_size=count, max_size=count, unique=True).map(tuple)
 
 
@@ -235,9 +226,9 @@ def _udts(children: st.SearchStrategy[CqlType]) -> st.SearchStrategy[CqlType]:
 
 def types(*, ordered: bool = False, vectors: bool = True) -> st.SearchStrategy[CqlType]:
     """Frozen types up to a few levels deep; `ordered`: such as may stand in a primary key."""
-    leaves: st.SearchStrategy[CqlType] = st.sampled_from(
-        ORDERED if ordered else SCALARS
-    ).map(Native)
+    leaves: st.SearchStrategy[CqlType] = st.sampled_from(ORDERED if ordered else SCALARS).map(
+        Native
+    )
     keys = st.sampled_from(ORDERED).map(Native)
 
     def extend(children: st.SearchStrategy[CqlType]) -> st.SearchStrategy[CqlType]:
@@ -246,9 +237,7 @@ def types(*, ordered: bool = False, vectors: bool = True) -> st.SearchStrategy[C
             children.map(lambda t: ListType(t, True)),
             key.map(lambda t: SetType(t, True)),
             st.builds(lambda k, v: MapType(k, v, True), key, children),
-            st.lists(children, min_size=1, max_size=3).map(
-                lambda ts: TupleType(tuple(ts))
-            ),
+            st.lists(children, min_size=1, max_size=3).map(lambda ts: TupleType(tuple(ts))),
             _udts(children),
         ]
         if vectors:
@@ -285,9 +274,7 @@ def java_class(cql_type: CqlType) -> str:
             for name, t in zip(cql_type.field_names, cql_type.field_types, strict=True)
         ]
         name = cql_type.name.encode().hex()
-        return _frozen(
-            f"{MARSHAL}UserType({cql_type.keyspace},{name},{','.join(fields)})"
-        )
+        return _frozen(f"{MARSHAL}UserType({cql_type.keyspace},{name},{','.join(fields)})")
     assert isinstance(cql_type, VectorType)
     return f"{MARSHAL}VectorType({java_class(cql_type.element)} , {cql_type.dimension})"
 

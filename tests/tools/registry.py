@@ -1,6 +1,6 @@
-"""The golden cases that can be recorded: every public function of the modules in `tests/tools/cases`.
+"""The golden cases that can be recorded: every public function of modules in `tests/tools/cases`.
 
-A case takes a driver session whose keyspace is its own, and does DDL and DML through it. Its name is
+A case takes a driver session whose keyspace is its own; it does DDL and DML through it. Its name is
 the function's. Without a decorator it is recorded on every series with default options; `recorded`
 narrows that, and may be repeated for variants, or for series whose settings have other names:
 

@@ -23,9 +23,7 @@ _SILENT = '<configuration><root level="OFF"/></configuration>'
 
 
 def _run(command: list[str], questions: str = "") -> str:
-    done = subprocess.run(
-        command, input=questions, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(command, input=questions, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise RuntimeError(f"{done.stdout[-4000:]}{done.stderr[-4000:]}")
     return done.stdout
@@ -57,9 +55,7 @@ def _classes(series: str) -> Path:
     return target
 
 
-def ask(
-    series: str, questions: Iterable[tuple[CqlType, tuple[bytes, ...]]]
-) -> list[str]:
+def ask(series: str, questions: Iterable[tuple[CqlType, tuple[bytes, ...]]]) -> list[str]:
     """One answer per question: the JSON of one value, the order (-1, 0, 1) of two.
 
     An answer that starts with "!" is the exception that Cassandra threw.

@@ -201,7 +201,8 @@ def _prepared(session: Session, query: str) -> Any:
 @recorded(series=("4.0", "4.1", "5.0"))
 def scalars(session: Session) -> Iterator[str]:
     """Every scalar type and frozen value; random writes by row, cell and partition; stale and tying
-    timestamps; long TTLs; batches over several tables; a column added; a table dropped."""
+    timestamps; long TTLs; batches over several tables; a column added; a table dropped.
+    """
     rng = random.Random(20260101)
     session.execute("CREATE TYPE point (x int, label text)")
     session.cluster.register_user_type(session.keyspace, "point", Point)
@@ -214,13 +215,14 @@ def scalars(session: Session) -> Iterator[str]:
 
     session.execute(f"CREATE TABLE everything (k int PRIMARY KEY, {spelled}) WITH cdc = true")
     session.execute(
-        "CREATE TABLE composite (a text, b uuid, c timestamp, d int, v text, n bigint, flag boolean,"
-        " PRIMARY KEY ((a, b), c, d)) WITH CLUSTERING ORDER BY (c DESC, d ASC) AND cdc = true"
+        "CREATE TABLE composite (a text, b uuid, c timestamp, d int, v text, n bigint,"
+        " flag boolean, PRIMARY KEY ((a, b), c, d))"
+        " WITH CLUSTERING ORDER BY (c DESC, d ASC) AND cdc = true"
     )
     session.execute(
-        "CREATE TABLE reversed (k bigint, a inet, b varint, c date, d frozen<tuple<int, text>>, v double,"
-        " PRIMARY KEY (k, a, b, c, d)) WITH CLUSTERING ORDER BY (a DESC, b DESC, c ASC, d DESC)"
-        " AND cdc = true"
+        "CREATE TABLE reversed (k bigint, a inet, b varint, c date, d frozen<tuple<int, text>>,"
+        " v double, PRIMARY KEY (k, a, b, c, d))"
+        " WITH CLUSTERING ORDER BY (a DESC, b DESC, c ASC, d DESC) AND cdc = true"
     )
     session.execute("CREATE TABLE ties (k int PRIMARY KEY, a int, b text) WITH cdc = true")
     session.execute("CREATE TABLE doomed (k int PRIMARY KEY, v text) WITH cdc = true")

@@ -29,15 +29,11 @@ def chunk(raw: bytes, key: bytes = KEY) -> bytes:
     plain = struct.pack(">i", len(raw)) + struct.pack("<i", len(raw)) + block
     padding = 16 - len(plain) % 16
     encryptor = Cipher(algorithms.AES(key), modes.CBC(IV)).encryptor()
-    encrypted = (
-        encryptor.update(plain + bytes([padding]) * padding) + encryptor.finalize()
-    )
+    encrypted = encryptor.update(plain + bytes([padding]) * padding) + encryptor.finalize()
     return struct.pack(">ii", len(encrypted), len(plain)) + encrypted
 
 
-def section(
-    mutations: list[bytes], chunk_bytes: int = 512, key: bytes = KEY
-) -> tuple[int, bytes]:
+def section(mutations: list[bytes], chunk_bytes: int = 512, key: bytes = KEY) -> tuple[int, bytes]:
     body = b"".join(entry(mutation) for mutation in mutations)
     pieces = [body[at : at + chunk_bytes] for at in range(0, len(body), chunk_bytes)]
     return len(body), b"".join(chunk(piece, key) for piece in pieces)

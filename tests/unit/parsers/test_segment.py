@@ -80,9 +80,7 @@ def test_section_that_cassandra_wrote(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", ["live", "synced"])
-def test_resume_after_every_entry(
-    tmp_path: Path, mode: Literal["live", "synced"]
-) -> None:
+def test_resume_after_every_entry(tmp_path: Path, mode: Literal["live", "synced"]) -> None:
     built = three_sections()
     path = write(tmp_path, built.padded(4096))
     whole = list(zip(built.ends, built.mutations, strict=True))
@@ -338,9 +336,7 @@ def test_close_unmaps_and_closes(tmp_path: Path) -> None:
 
     def held() -> bool:
         maps = Path("/proc/self/maps").read_text()
-        descriptors = [
-            fd.readlink() for fd in Path("/proc/self/fd").iterdir() if fd.is_symlink()
-        ]
+        descriptors = [fd.readlink() for fd in Path("/proc/self/fd").iterdir() if fd.is_symlink()]
         return str(path) in maps or path in descriptors
 
     reader = SegmentReader(path)

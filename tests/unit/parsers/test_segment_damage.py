@@ -84,9 +84,7 @@ def test_every_flipped_bit(tmp_path: Path) -> None:
         min_size=1,
         max_size=4,
     ),
-    sections=st.lists(
-        st.lists(st.binary(min_size=10, max_size=60), max_size=4), max_size=4
-    ),
+    sections=st.lists(st.lists(st.binary(min_size=10, max_size=60), max_size=4), max_size=4),
 )
 def test_any_splice_gives_a_prefix(
     tmp_path: Path, damage: list[tuple[int, bytes]], sections: list[list[bytes]]
@@ -94,8 +92,8 @@ def test_any_splice_gives_a_prefix(
     built = segment_of(sections)
     data = bytearray(built.padded(len(built.data) + 40))
     for at, raw in damage:
-        at %= len(data)
-        data[at : at + len(raw)] = raw[: len(data) - at]
+        start = at % len(data)
+        data[start : start + len(raw)] = raw[: len(data) - start]
     first = min(at % len(data) for at, _ in damage)
     if first < 20:
         first = 0
@@ -156,9 +154,7 @@ def test_skips_to_the_next_marker_when_a_size_is_broken(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("byte", range(8))
-def test_searches_for_the_next_marker_when_one_is_broken(
-    tmp_path: Path, byte: int
-) -> None:
+def test_searches_for_the_next_marker_when_one_is_broken(tmp_path: Path, byte: int) -> None:
     built = small()
     built.data[built.markers[1] + byte] ^= 0x11
     found, result, skipped, _ = skipping(write(tmp_path, built.padded(600)))
@@ -216,17 +212,13 @@ def test_zeroed_marker_of_a_final_segment_leaves_a_trace(tmp_path: Path) -> None
 def test_impossible_sizes(tmp_path: Path, size: int) -> None:
     built = small()
     raw = struct.pack(">i", size)
-    built.data[built.starts[1] : built.starts[1] + 8] = raw + struct.pack(
-        ">I", zlib.crc32(raw)
-    )
+    built.data[built.starts[1] : built.starts[1] + 8] = raw + struct.pack(">I", zlib.crc32(raw))
     for how, found, result in outcomes(write(tmp_path, built.padded(600))):
         assert (found, result) == (MUTATIONS[:1], CORRUPT), how
 
 
 @pytest.mark.parametrize("target", [0, 20, 27, -1, -(2**31)])
-def test_marker_that_points_backwards_does_not_loop(
-    tmp_path: Path, target: int
-) -> None:
+def test_marker_that_points_backwards_does_not_loop(tmp_path: Path, target: int) -> None:
     built = small()
     built.data[20:28] = marker(20, target)
     for how, found, result in outcomes(write(tmp_path, built.padded(600))):

@@ -1,4 +1,4 @@
-"""Segments that real nodes wrote, in every container, entry by entry as Cassandra's reader has them."""
+"""Segments that real nodes wrote, in every container, entry by entry as Cassandra reads them."""
 
 from __future__ import annotations
 

@@ -37,9 +37,7 @@ def test_hole_holds_back_what_follows_until_it_is_filled(tmp_path: Path) -> None
     with SegmentReader(path) as reader:
         assert reader.read()[2] == b"first entry"
         assert reader.read()[0] == ReadResult.INCOMPLETE
-        writer[built.ends[0] : built.ends[1]] = built.data[
-            built.ends[0] : built.ends[1]
-        ]
+        writer[built.ends[0] : built.ends[1]] = built.data[built.ends[0] : built.ends[1]]
         assert [reader.read()[2] for _ in range(3)] == [
             b"second entry",
             b"third entry",
@@ -156,13 +154,9 @@ def write_as_cassandra(writer: mmap.mmap, mutations: list[bytes], seed: int) -> 
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_concurrent_writer_every_mutation_once_in_order(
-    tmp_path: Path, seed: int
-) -> None:
+def test_concurrent_writer_every_mutation_once_in_order(tmp_path: Path, seed: int) -> None:
     rng = random.Random(seed)
-    mutations = [
-        struct.pack(">I", i) + os.urandom(rng.randrange(6, 120)) for i in range(2500)
-    ]
+    mutations = [struct.pack(">I", i) + os.urandom(rng.randrange(6, 120)) for i in range(2500)]
     path, writer = live_file(tmp_path)
     thread = threading.Thread(target=write_as_cassandra, args=(writer, mutations, seed))
     seen: list[bytes] = []
