@@ -45,9 +45,6 @@ lint: $(BUILT) $(TOOLS)  ## style of Python and Cython, direction of imports
 types: $(BUILT) $(TOOLS)  ## mypy --strict
 	@$(RUN)/mypy
 
-fuzz: $(BUILT)  ## the decoder under libFuzzer and sanitizers, FUZZ_SECONDS (3600) of CPU; needs clang
-	@$(RUN)/python -m tests.fuzz
-
 asan: $(BUILT)  ## tests of the compiled modules under address and undefined-behaviour sanitizers
 	@tests/tools/asan.sh
 
