@@ -15,8 +15,8 @@ SOURCES := setup.py $(wildcard parsers/*.pyx parsers/*.pxd parsers/*.h)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup-local test test-unit test-integration test-crash lint types build wheel fuzz golden \
-  docs benchmark clean
+.PHONY: help setup-local test test-unit test-integration test-crash lint types fuzz asan \
+  build wheel golden docs clean
 
 help:  ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*  ## /\1  /p' $(MAKEFILE_LIST) | awk '{ printf "  %-18s", $$1; $$1 = ""; print }'
@@ -69,11 +69,11 @@ $(ENVIRONMENT): pyproject.toml
 	@test -n "$(PYTHON)" || { echo "No Python 3.11 to 3.13 with its headers and venv was found; name one: make PYTHON=..."; exit 1; }
 	@echo "Setting up $(VENV) with $(PYTHON) and building; a minute or two, once"
 	@test -x $(RUN)/python || $(PYTHON) -m venv $(VENV)
-	@$(RUN)/python -m pip install --disable-pip-version-check -q -e '.[test]'
+	@$(RUN)/python -m pip install --disable-pip-version-check -e '.[test]'
 	@touch $@ $(BUILT)
 
 $(TOOLS): $(ENVIRONMENT)
-	@$(RUN)/python -m pip install --disable-pip-version-check -q -e '.[dev]'
+	@$(RUN)/python -m pip install --disable-pip-version-check -e '.[dev]'
 	@touch $@
 
 $(BUILT): $(ENVIRONMENT) $(SOURCES)
