@@ -157,14 +157,15 @@ class Flow:
         except (SegmentCorrupt, UnknownTable) as error:
             self.intake.reject(question, error.message)
             return
-        for table_id, truncated_at_ms in truncations(views).items():
-            if self.mirrors.is_mirrored(table_id):
-                table = self.mirrors.log.schema.by_id(table_id)
-                self.intake.reject(
-                    question,
-                    f"TRUNCATE of {table} is not applied to the mirror",
-                    f"truncated at {truncated_at_ms} ms since 1970",
-                )
+        truncated = {
+            table_id: truncated_at_ms
+            for table_id, truncated_at_ms in truncations(views).items()
+            if self.mirrors.is_mirrored(table_id)
+        }
+        if truncated:
+            names = sorted(str(self.mirrors.log.schema.by_id(table_id)) for table_id in truncated)
+            log.info("truncated", tables=names, position=str(question.position))
+            self._flush(Work(truncated=truncated))
         updates = schema_updates(views)
         if not updates:
             return

@@ -179,13 +179,16 @@ class Pipeline:
         return now - self._committed_at >= POSITION_SECONDS and bool(segments.to_commit())
 
     def _sweep(self, now: float) -> None:
-        """Do what time alone asks for: TTLs as a second begins, tombstones once a minute."""
+        """What no mutation brings: TTLs and truncations every second, tombstones every minute."""
         now_s = int(time.time())
         if now_s != self._expired_at_s:
             expired = self._insist(self._writer.expire)
             self._report.expired(expired)
             # More than one go takes is taken at the next turn, so that tailing never waits for it.
-            if expired.rows == 0:
+            revisited = self._insist(self._writer.revisit)
+            if revisited is not None:
+                self._report.revisited(revisited)
+            if expired.rows == 0 and revisited is None:
                 self._expired_at_s = now_s
         if now - self._purged_at >= PURGE_SECONDS:
             self._report.purged(self._insist(self._writer.purge))

@@ -113,6 +113,8 @@ class Replay:
             writer.update_mirrors()
             for files in _passes(self._files):
                 self._replay(files, writer)
+            while (revisited := writer.revisit()) is not None:
+                self.outcome.applied += revisited
             self._note_what_waits(writer)
         finally:
             writer.close()

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
+from uuid import UUID
 
 import psycopg
 
@@ -24,7 +25,8 @@ from parsers.position import Position
 from sinks.base import Applied
 from sinks.postgres import catalog as mirror_catalog
 from sinks.postgres.applier import PostgresSink
-from sinks.postgres.catalog import Connection
+from sinks.postgres.catalog import Connection, load_mirrors
+from sinks.postgres.revisit import Revisitor, truncate
 from sinks.postgres.set_aside import (
     DeadLetter,
     Parked,
@@ -48,6 +50,7 @@ class Work:
     letters: list[DeadLetter] = field(default_factory=list)
     parked: list[Parked] = field(default_factory=list)
     unparked: list[Position] = field(default_factory=list)
+    truncated: dict[UUID, int] = field(default_factory=dict)  # table id -> ms since 1970
     schema_changed_at: Position | None = None
 
     def __bool__(self) -> bool:
@@ -56,6 +59,7 @@ class Work:
             or self.letters
             or self.parked
             or self.unparked
+            or self.truncated
             or self.schema_changed_at is not None
         )
 
@@ -70,6 +74,7 @@ class Writer:
         self._conninfo = conninfo
         self._checkpoints = PostgresCheckpoints()
         self._sink: PostgresSink | None = None
+        self._revisitor: Revisitor | None = None
         self._mutations = 0  # in the database, as far as we know
         self._renewed_at = 0.0
         self._is_unsure = False
@@ -196,6 +201,16 @@ class Writer:
         sweeper = Sweeper(self._open_sink())
         return self._on_present_mirrors(sweeper.purge)
 
+    def revisit(self) -> Applied | None:
+        """Look again at some thousand rows of a mirror where something befell them all (TRUNCATE).
+
+        None where no mirror waits for it.
+        """
+        if self._revisitor is None:
+            self._revisitor = Revisitor(self._open_sink())
+        revisitor = self._revisitor
+        return self._on_present_mirrors(lambda: revisitor.revisit(self.mirrors.catalog))
+
     def _on_present_mirrors(self, act: Callable[[], _T]) -> _T:
         """Do `act`, and once more where mirrors changed; without PostgreSQL the connection goes."""
         try:
@@ -226,6 +241,7 @@ class Writer:
         if self._sink is not None:
             self._sink.connection.close()
             self._sink = None
+            self._revisitor = None
 
     def _commit(self, sink: PostgresSink, work: Work, mutations: int) -> list[Prepared]:
         conn = sink.connection
@@ -235,6 +251,9 @@ class Writer:
             park(conn, self.node, work.parked)
         if work.unparked:
             unpark(conn, self.node, work.unparked)
+        for table_id, truncated_at_ms in work.truncated.items():
+            mirrors = [one for one in load_mirrors(conn) if one.table_id == table_id]
+            truncate(conn, mirrors, truncated_at_ms)
         prepared = []
         if work.schema_changed_at is not None:
             prepared.append(self.mirrors.prepare(sink, work.schema_changed_at))
