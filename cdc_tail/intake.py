@@ -74,20 +74,22 @@ class Intake:
         batch, then raise it; nothing behind the damage was read.
         """
         self.caught_up = False
+        kept_bytes = 0
+        before = self.batch.skipped
         for segment in self.segments.readable():
             question = self._read_segment(segment)
-            if self._kept_bytes() >= self._max_bytes:
+            if segment.reader is not None:
+                kept_bytes += segment.reader.kept_bytes
+            if kept_bytes >= self._max_bytes:
+                # Sections of compressed segments stay in memory until the batch is applied.
                 self.is_full = self.has_work
                 self._release()
             if question is not None or self.is_full or self.damage is not None:
                 return question
         self.caught_up = True
-        self._release()
+        if self.batch.skipped != before:
+            self._release()
         return None
-
-    def _kept_bytes(self) -> int:
-        """Memory of decoded sections, which compressed segments need until the batch is applied."""
-        return sum(one.reader.kept_bytes for one in self.segments if one.reader is not None)
 
     def _release(self) -> None:
         """Free what no batch refers to: what was read since the last one was of other tables."""

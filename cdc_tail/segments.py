@@ -35,6 +35,12 @@ class Segment:
         """Cassandra's id of the segment."""
         return self.file.segment_id
 
+    @property
+    def is_untouched(self) -> bool:
+        """Whether nothing has been read from it yet."""
+        reader = self.reader
+        return reader is None or reader.header is None or reader.position <= reader.header.length
+
     def progress(self) -> SegmentProgress:
         """What a checkpoint says of it once everything read is applied."""
         return SegmentProgress(
@@ -61,6 +67,7 @@ class Segments:
         self._open_reader = open_reader
         self._segments: dict[int, Segment] = {}
         self._done: dict[int, SegmentFile] = {}  # committed to the end, file still there
+        self._look_at_all = True
         self._lost: list[int] = []
         self._forgotten: list[int] = []
 
@@ -70,6 +77,7 @@ class Segments:
 
     def update(self, listing: Listing) -> None:
         """Take note of what appeared, changed or went since the last listing."""
+        self._look_at_all = True
         listed = {file.segment_id: file for file in listing.segments}
         for segment_id, file in listed.items():
             if segment_id in self._done:
@@ -119,8 +127,11 @@ class Segments:
     def readable(self) -> Iterator[Segment]:
         """The segments worth a look, by id, each with its reader open at the right place.
 
-        A segment that vanishes at this very moment is passed over; the next listing tells.
+        Cassandra makes segments before it needs them: nothing can stand behind one that has no
+        entry yet, so the look ends there, but for the first after a listing. A segment that
+        vanishes at this very moment is passed over; the next listing tells.
         """
+        look_at_all, self._look_at_all = self._look_at_all, False
         for segment in self:
             if segment.ended or segment.dormant:
                 continue
@@ -132,6 +143,8 @@ class Segments:
                 segment.reader.seek(segment.offset)
                 _tell_reader(segment)
             yield segment
+            if not look_at_all and not segment.ended and segment.is_untouched:
+                return
 
     def leave_behind(self, current: Segment) -> None:
         """`current` has entries: those before it that have none sleep until their file changes."""

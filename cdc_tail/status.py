@@ -67,7 +67,6 @@ class Status:
     fencing_token: int | None = None
     postgres_up: bool = False
     tables: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
     error: ErrorStatus | None = None
 
     def as_dict(self) -> dict[str, Any]:
