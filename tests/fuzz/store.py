@@ -119,12 +119,23 @@ class Store:
         self.n_key = sum(role == "key" for _, _, role in self.mirrored.attributes)
         self.n_partition_key = self.n_key - self.mirrored.n_clustering
         self.state_at = [role for _, _, role in self.mirrored.attributes].index("state")
+        types = {column.name: str(column.type) for column in self.mirrored.relation.table.columns}
+        self.hidden = [
+            role == "state" or (name is not None and types.get(name) == "counter")
+            for name, _, role in self.mirrored.attributes
+        ]
         self.place = {name: at for at, (name, _, _) in enumerate(self.mirrored.attributes)}
 
     def shown(self) -> set[Fields]:
-        """The rows without their states, as people see them."""
-        at = self.state_at
-        return {fields[:at] + fields[at + 1 :] for fields in self.rows.values()}
+        """The rows as people see them, without states and counters.
+
+        A state may come to the same in fewer bytes, and the local shards of counters, which no
+        supported release writes, add up each time.
+        """
+        return {
+            tuple(field for field, hidden in zip(fields, self.hidden, strict=True) if not hidden)
+            for fields in self.rows.values()
+        }
 
     def apply(self, batch: Batch, now_s: int) -> None:
         """Do with the batch what the applier does."""

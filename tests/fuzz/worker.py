@@ -18,6 +18,8 @@ _COMPARE_ONE_IN = 8
 
 def main() -> None:
     """Hand over to libFuzzer, which ends the process."""
+    # What the sanitizer starts to name functions of a report is no Python.
+    os.environ.pop("LD_PRELOAD", None)
     engine = import_sanitized()
     # Only now: they import the compiled modules.
     from tests.fuzz.mutator import Mutator
