@@ -47,9 +47,13 @@ _OIDS: Final = {
 
 @dataclass(frozen=True)
 class Mirrored:
-    """A mirror relation: what writes it, and its attributes as (name or None, oid, role)."""
+    """A mirror relation: what writes it, and its attributes as (name or None, oid, role).
+
+    `cids` number its columns in states.
+    """
 
     relation: Relation
+    cids: dict[str, int]
     attributes: tuple[tuple[str | None, int, str], ...]
     n_clustering: int
 
@@ -100,7 +104,7 @@ def _relation(compiled: CompiledTable, wanted: Wanted) -> Mirrored:
         key_type_oid=16501,
         gc_grace_seconds=table.gc_grace_seconds,
     )
-    return Mirrored(relation, tuple(attributes), 0 if static else len(table.clustering))
+    return Mirrored(relation, cids, tuple(attributes), 0 if static else len(table.clustering))
 
 
 class Tables:
