@@ -21,6 +21,8 @@ from sinks.base import Applied
 PROGRESS_SECONDS: Final = 0.1
 RATE_WINDOW_SECONDS: Final = 10.0
 GROWTH_WINDOW_SECONDS: Final = 60.0
+# A few bytes of an index more are no growth: beyond this, the folder does not fill up.
+HORIZON_SECONDS: Final = 30 * 86_400.0
 
 
 class Reporter:
@@ -192,4 +194,5 @@ class Reporter:
             return 0.0
         since, size_then = self._sizes[0]
         growth = (size_bytes - size_then) / (now - since) if now > since else 0.0
-        return (space_bytes - size_bytes) / growth if growth > 0 else math.inf
+        left = (space_bytes - size_bytes) / growth if growth > 0 else math.inf
+        return left if left < HORIZON_SECONDS else math.inf
