@@ -1,0 +1,76 @@
+"""Two sidecars whose nodes hold the same changes, as replicas do, over one database."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from cdc_tail.local.cassandra import CassandraNode
+from cdc_tail.local.shop import Shop
+from cdc_tail.local.traffic import run_traffic
+from tests.conftest import NodeFactory
+from tests.support.keyspace import Keyspace
+from tests.support.live import assert_mirror_equals_select, one_value
+from tests.support.sidecar import Sidecar, wait_until
+
+WRITES = 1500
+SEED = 11
+
+
+def test_both_write_the_same_rows_while_the_schema_changes(
+    cassandra_node: NodeFactory,
+    keyspace: Callable[[CassandraNode], Keyspace],
+    database: str,
+    tmp_path: Path,
+) -> None:
+    space = keyspace(cassandra_node("5.0"))
+    shop = Shop(space.session, space.name, seed=SEED)
+    shop.create()
+    settings = {"watch.keep_segments": True, "mirror.include": f"{space.name}.*"}
+    one, two = (
+        Sidecar(space.node, database, tmp_path, name=name, settings=settings)
+        for name in ("replica1", "replica2")
+    )
+    with one, two:
+        one.wait_live()
+        two.wait_live()
+        execute = space.session.execute
+        # The traffic adds a column to `customers`; tables come and go besides, and values expire.
+        done = threading.Event()
+
+        def change_tables() -> None:
+            number = 0
+            while not done.is_set():
+                execute(f"ALTER TABLE inventory ADD extra_{number} int")
+                execute(f"CREATE TABLE t_{number} (k int PRIMARY KEY, v int) WITH cdc = true")
+                execute(f"INSERT INTO t_{number} (k, v) VALUES (1, 1) USING TTL 1")
+                execute(f"INSERT INTO t_{number} (k, v) VALUES (2, 2)")
+                if number % 2:
+                    execute(f"DROP TABLE t_{number - 1}")
+                number += 1
+                done.wait(0.3)
+
+        changing = threading.Thread(target=change_tables)
+        changing.start()
+        try:
+            report = run_traffic(shop, writes_per_second=400, writes=WRITES)
+        finally:
+            done.set()
+            changing.join()
+        assert report.acknowledged == WRITES
+        rows = assert_mirror_equals_select(space.node, space.name, database)
+        assert len(rows) > 4
+        assert_settled(one)
+        assert_settled(two)
+        assert_mirror_equals_select(space.node, space.name, database)
+        counted = "SELECT count(DISTINCT mutations) FROM cdc_tail.checkpoint"
+        wait_until(lambda: one_value(database, counted) == 1, f"{one}\n{two}")
+
+
+def assert_settled(sidecar: Sidecar) -> None:
+    """It has seen all the traffic, and nothing was in its way."""
+    wait_until(lambda: sidecar.status()["mutations_since_start"] >= WRITES, sidecar)
+    status = sidecar.status()
+    assert status["state"] == "live" and status["error"] is None, sidecar
+    assert status["dead_letters"] == status["parked"] == 0, sidecar
