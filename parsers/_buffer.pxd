@@ -22,6 +22,7 @@ cdef struct Buffer:
 # Makes room for `extra` more bytes beyond `length`; MemoryError when the system has none.
 cdef int buffer_grow(Buffer *buffer, Py_ssize_t extra) except -1 nogil
 cdef void buffer_free(Buffer *buffer) noexcept nogil
+cdef int put_uvint(Buffer *buffer, uint64_t value) except -1 nogil
 
 
 cdef inline void buffer_init(Buffer *buffer) noexcept nogil:

@@ -39,6 +39,7 @@ cdef struct TableCode:
     int32_t n_clustering
     const TypeNode **clustering
     uint8_t *reversed           # per clustering column: 1 for DESC
+    uint8_t equal_clusterings   # clusterings of different bytes may be equal
 
 
 cdef class CompiledTable:

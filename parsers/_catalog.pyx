@@ -5,7 +5,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy
 
 from parsers._crc32 cimport crc32_update
-from parsers._types cimport CompiledType, TypeNode, compile_type
+from parsers._types cimport CODEC_DECIMAL, CompiledType, TypeNode, compile_type
 
 cimport cython
 
@@ -49,6 +49,7 @@ cdef class CompiledTable:
             code.partition_key[i] = compiled.node
         for i, column in enumerate(table.clustering):
             code.reversed[i] = column.reversed
+            code.equal_clusterings |= code.clustering[i].codec == CODEC_DECIMAL
 
         current = {(c.kind == "static", c.name_bytes) for c in table.statics + table.regulars}
         ghosts = tuple(

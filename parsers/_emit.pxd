@@ -33,9 +33,6 @@ cdef int split_key(
 ) noexcept nogil
 cdef int put_array_header(Buffer *out, uint32_t oid, int32_t n) except -1 nogil
 cdef void patch_array_count(Buffer *out, Py_ssize_t offset, int32_t n) noexcept nogil
-cdef int put_clustering(
-    Relation relation, const Slice *values, int32_t n, Buffer *out
-) except -1 nogil
 cdef int put_key_record(
     Relation relation, const Row *row, bint partition_only, Scratch *s, Buffer *out
 ) except -1 nogil

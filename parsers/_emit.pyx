@@ -3,7 +3,7 @@
 
 Formats: "COPY, Binary Format" of PostgreSQL's manual; `array_recv`, `record_recv` of its source.
 """
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 from libc.stdlib cimport calloc, free, realloc
 
 from parsers._buffer cimport (
@@ -11,7 +11,6 @@ from parsers._buffer cimport (
     buffer_free,
     buffer_init,
     patch_i32,
-    put_bytes,
     put_i16,
     put_i32,
 )
@@ -21,7 +20,7 @@ from parsers._model cimport CELL_ELEMENT, Cell, Row
 from parsers._mutation cimport skip_clustering
 from parsers._reconcile cimport cell_is_live
 from parsers._relation cimport FROM_COLUMN, FROM_KEY, FROM_STATE, Attribute, Relation
-from parsers._state cimport encode_state, put_uvint
+from parsers._state cimport encode_state
 from parsers._values cimport multicell_to_pg, value_to_pg
 
 
@@ -70,6 +69,17 @@ cdef int split_key(
     return skip_clustering(&c, relation.code, relation.code.n_clustering, key + n)
 
 
+cdef int split_shown_key(Relation relation, const Row *row, Slice *key) noexcept nogil:
+    """The components of a new row's key as they are to be seen: as they were written."""
+    cdef Row shown
+    if row.shown == NULL:
+        return split_key(relation, row, False, key)
+    shown = row[0]
+    shown.clustering = row.shown
+    shown.clustering_length = row.shown_length
+    return split_key(relation, &shown, False, key)
+
+
 cdef int put_array_header(Buffer *out, uint32_t oid, int32_t n) except -1 nogil:
     """One dimension from 1, no nulls; `n` items (i32 length, bytes) must follow."""
     put_i32(out, 1)
@@ -81,29 +91,6 @@ cdef int put_array_header(Buffer *out, uint32_t oid, int32_t n) except -1 nogil:
 
 cdef void patch_array_count(Buffer *out, Py_ssize_t offset, int32_t n) noexcept nogil:
     patch_i32(out, offset, n)
-
-
-cdef int put_clustering(
-    Relation relation, const Slice *values, int32_t n, Buffer *out
-) except -1 nogil:
-    """Clustering values in the wire form of a mutation (format page 5.5): the identity of a row."""
-    cdef uint64_t header
-    cdef int32_t i, j
-    for i in range(0, n, 32):
-        header = 0
-        for j in range(i, min(i + 32, n)):
-            if values[j].length < 0:
-                header |= <uint64_t>2 << 2 * (j - i)
-            elif values[j].length == 0 and relation.code.clustering[j].fixed_length != 0:
-                header |= <uint64_t>1 << 2 * (j - i)
-        put_uvint(out, header)
-        for j in range(i, min(i + 32, n)):
-            if values[j].length <= 0:
-                continue
-            if relation.code.clustering[j].fixed_length < 0:
-                put_uvint(out, <uint64_t>values[j].length)
-            put_bytes(out, values[j].data, values[j].length)
-    return 0
 
 
 cdef int put_key_record(
@@ -197,7 +184,7 @@ cdef int put_row_tuple(
     cdef Py_ssize_t start = out.length
     cdef int fields = 0
     cdef const Attribute *attribute
-    split_key(relation, row, False, s.key)
+    split_shown_key(relation, row, s.key)
     index_cells(row, s)
     put_i16(out, 0)
     for i in range(relation.n_attributes):

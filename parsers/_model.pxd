@@ -41,9 +41,12 @@ cdef struct Cell:
 
 cdef struct Row:
     const uint8_t *partition_key
-    const uint8_t *clustering   # wire form (format page 5.5): equal bytes, equal clustering
+    # wire form (format page 5.5); equal clusterings have equal bytes
+    const uint8_t *clustering
+    const uint8_t *shown        # the clustering as it was written first; NULL: no other than that
     int32_t partition_key_length
     int32_t clustering_length
+    int32_t shown_length
     uint32_t relation           # 2 * table index, + 1 for the static row
     uint32_t hash
     int64_t liveness_us         # INT64_MIN: no primary-key liveness

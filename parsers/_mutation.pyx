@@ -17,7 +17,9 @@ from libc.stdlib cimport free, realloc
 from libc.string cimport memcmp, memcpy
 
 from parsers._arena cimport Arena, arena_alloc
+from parsers._buffer cimport Buffer, buffer_free, buffer_init
 from parsers._catalog cimport DISCARD, DIVERT, MIRROR, SKIP, Catalog, ColumnCode, TableCode
+from parsers._clustering cimport canonical_values, put_clustering
 from parsers._counter cimport check_counter
 from parsers._cursor cimport (
     Cursor,
@@ -524,6 +526,26 @@ cdef int check_clustering(Decoding *d, const TableCode *table, const Slice *key)
     return 0
 
 
+cdef int unify_clustering(Decoding *d, const TableCode *table, Row *row) except -1 nogil:
+    """Give a row (its clustering values are in `d.values`) the one form of equal clusterings."""
+    cdef Buffer wire
+    cdef uint8_t *kept
+    if not canonical_values(table, d.values, d.arena):
+        return 0
+    row.shown = row.clustering
+    row.shown_length = row.clustering_length
+    buffer_init(&wire)
+    try:
+        put_clustering(table, d.values, &wire)
+        kept = <uint8_t *>arena_alloc(d.arena, wire.length)
+        memcpy(kept, wire.data, wire.length)
+        row.clustering = kept
+        row.clustering_length = <int32_t>wire.length
+    finally:
+        buffer_free(&wire)
+    return 0
+
+
 cdef int decode_row(
     Decoding *d, const TableCode *table, const Slice *key, uint8_t flags, bint static, Row **out
 ) except -1 nogil:
@@ -562,6 +584,10 @@ cdef int decode_row(
             check_clustering(d, table, key)
     row.clustering = clustering.data
     row.clustering_length = clustering.length
+    row.shown = NULL
+    row.shown_length = 0
+    if mirrored and table.equal_clusterings and not static and d.n_rejections == rejections:
+        unify_clustering(d, table, &row)
     row.liveness_us = INT64_MIN
     row.liveness_ttl_s = 0
     row.liveness_expiry_s = INT64_MAX

@@ -12,7 +12,7 @@ from libc.stdint cimport INT64_MAX, INT64_MIN, int32_t, int64_t, uint8_t, uint16
 from libc.string cimport memcmp
 
 from parsers._arena cimport Arena, arena_alloc
-from parsers._buffer cimport Buffer, put_bytes, put_i64, put_u8
+from parsers._buffer cimport Buffer, put_bytes, put_i64, put_u8, put_uvint
 from parsers._catalog cimport TableCode
 from parsers._compare cimport value_compare
 from parsers._cursor cimport (
@@ -29,7 +29,6 @@ from parsers._cursor cimport (
 from parsers._model cimport Bound, Deletion, Partition, RangeTombstone
 from parsers._mutation cimport skip_clustering
 from parsers._reconcile cimport deletion_supersedes, merge_deletion
-from parsers._state cimport put_uvint
 
 from cdc_tail.errors import SchemaMismatch
 

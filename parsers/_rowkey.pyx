@@ -5,8 +5,8 @@ from libc.string cimport memset
 
 from parsers._arena cimport Arena, arena_free, arena_init
 from parsers._buffer cimport Buffer, buffer_free, buffer_init
+from parsers._clustering cimport canonical_values, put_clustering
 from parsers._cursor cimport Slice
-from parsers._emit cimport put_clustering
 from parsers._model cimport Row
 from parsers._relation cimport Relation
 from parsers._state cimport decode_state
@@ -16,8 +16,8 @@ from parsers._values cimport value_from_pg
 def row_key(Relation relation not None, bytes state not None, list fields not None):
     """(partition key, clustering in wire form) of a mirrored row: what Batch.touch takes.
 
-    `fields` are the contents of its key columns in PostgreSQL's binary form, `state` that of `_cdc`,
-    which tells what they can't. Raises SchemaMismatch where the state is damaged.
+    `fields` are the contents of its key columns in PostgreSQL's binary form, `state` that of
+    `_cdc`, which tells what they can't. Raises SchemaMismatch where the state is damaged.
     """
     cdef Arena arena
     cdef Row row
@@ -34,7 +34,7 @@ def row_key(Relation relation not None, bytes state not None, list fields not No
             return partition_key, b""
         if relation.keeps_clustering:
             return partition_key, row.clustering[:row.clustering_length]
-        return partition_key, clustering_of(relation, fields[n:])
+        return partition_key, clustering_of(relation, fields[n:], &arena)
     finally:
         arena_free(&arena)
 
@@ -47,7 +47,7 @@ cdef bytes partition_key_of(Relation relation, list fields):
     return b"".join([len(v).to_bytes(2, "big") + v + b"\0" for v in values])
 
 
-cdef bytes clustering_of(Relation relation, list fields):
+cdef bytes clustering_of(Relation relation, list fields, Arena *arena):
     cdef Buffer wire
     cdef Slice slices[64]
     cdef int32_t i, first = relation.code.n_partition_key
@@ -61,7 +61,8 @@ cdef bytes clustering_of(Relation relation, list fields):
         slices[i].length = <int32_t>len(value)
     buffer_init(&wire)
     try:
-        put_clustering(relation, slices, <int32_t>len(values), &wire)
+        canonical_values(relation.code, slices, arena)
+        put_clustering(relation.code, slices, &wire)
         return wire.data[:wire.length]
     finally:
         buffer_free(&wire)

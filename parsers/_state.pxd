@@ -16,4 +16,3 @@ cdef int decode_state(
 cdef int damaged(Relation relation, const char *what) except -1 nogil
 cdef bint knows_write(const uint8_t *state, int32_t length, const Row *incoming) noexcept nogil
 cdef int64_t purge_time(const Row *row, int64_t gc_grace_seconds) noexcept nogil
-cdef int put_uvint(Buffer *out, uint64_t value) except -1 nogil

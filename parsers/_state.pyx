@@ -24,7 +24,7 @@ from libc.stdint cimport INT64_MAX, INT64_MIN, int32_t, int64_t, uint8_t, uint16
 from libc.string cimport memcpy, memset
 
 from parsers._arena cimport Arena, arena_alloc
-from parsers._buffer cimport Buffer, put_bytes, put_i64, put_u8
+from parsers._buffer cimport Buffer, put_bytes, put_i64, put_u8, put_uvint
 from parsers._cursor cimport (
     Cursor,
     Slice,
@@ -74,22 +74,6 @@ cdef enum:
     UNIFORM_BYTES = 255
 
 cdef uint8_t NO_BYTES = 0
-
-
-cdef int put_uvint(Buffer *out, uint64_t value) except -1 nogil:
-    """Format page 6.1, as everywhere."""
-    cdef uint8_t bytes[9]
-    cdef int extra = 0
-    cdef int i
-    while extra < 8 and value >> (7 * (extra + 1)):
-        extra += 1
-    if extra == 8:
-        bytes[0] = 0xFF
-    else:
-        bytes[0] = <uint8_t>((0xFF00 >> extra) & 0xFF) | <uint8_t>(value >> (8 * extra))
-    for i in range(extra):
-        bytes[extra - i] = <uint8_t>(value >> (8 * i))
-    return put_bytes(out, bytes, extra + 1)
 
 
 cdef inline bint is_uniform(

@@ -23,6 +23,7 @@ from parsers._buffer cimport (
     put_i64,
 )
 from parsers._catalog cimport Catalog, TableCode
+from parsers._clustering cimport canonical_values, put_clustering
 from parsers._crc32 cimport crc32_update
 from parsers._cursor cimport Slice, be32
 from parsers._emit cimport (
@@ -32,7 +33,6 @@ from parsers._emit cimport (
     open_array,
     patch_array_count,
     put_array_header,
-    put_clustering,
     put_key_record,
     put_row_record,
     put_row_tuple,
@@ -470,7 +470,9 @@ cdef class RelationWork:
                         values[column].data = raw.data + <Py_ssize_t>offsets[column]
                         values[column].length = <int32_t>(offsets[column + 1] - offsets[column])
                     buffer_clear(&wire)
-                    put_clustering(self.relation, values, n_columns, &wire)
+                    if self.relation.code.equal_clusterings:
+                        canonical_values(self.relation.code, values, &self.arena)
+                    put_clustering(self.relation.code, values, &wire)
                     row.clustering = copied(&self.arena, wire.data, wire.length)
                     row.clustering_length = <int32_t>wire.length
                 else:

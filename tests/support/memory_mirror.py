@@ -67,6 +67,11 @@ def copied(data: bytes, width: int) -> list[list[Field]]:
     return rows
 
 
+def least_scale(numeric: bytes) -> bytes:
+    """A numeric field without its scale: its digits alone say how much it is."""
+    return numeric[:6] + b"\0\0" + numeric[8:]
+
+
 def _sized(item: Field) -> bytes:
     return b"\xff" * 4 if item is None else struct.pack(">i", len(item)) + item
 
@@ -122,6 +127,13 @@ class MemoryRelation:
             row_type_oid=5000,
             key_type_oid=5001,
             gc_grace_seconds=table.gc_grace_seconds,
+        )
+
+    def place(self, fields: Iterable[Field]) -> Key:
+        """Key fields as PostgreSQL compares them: a numeric whatever its scale."""
+        return tuple(
+            least_scale(value) if value is not None and str(column.type) == "decimal" else value
+            for column, value in zip(self.key, fields, strict=False)
         )
 
     def wire(self, clustering: Iterable[bytes | None]) -> bytes:
@@ -180,7 +192,7 @@ class MemoryRelation:
             )
 
     def _existing(self, asked: bytes) -> list[tuple[int, dict[str, Field]]]:
-        keys = [tuple(record(item)) for item in items(asked)]
+        keys = [self.place(record(item)) for item in items(asked)]
         assert len(set(keys)) == len(keys)
         return [(n, self.rows[key]) for n, key in enumerate(keys, 1) if key in self.rows]
 
@@ -203,7 +215,7 @@ class MemoryRelation:
             (number, row)
             for number, item in enumerate(items(asked), 1)
             for key, row in self.rows.items()
-            if key[:width] == tuple(record(item)[:width])
+            if key[:width] == self.place(record(item)[:width])
         ]
         clustering = [] if self.static else [c.name for c in self.compiled.table.clustering]
         work.load_scan(
@@ -218,7 +230,7 @@ class MemoryRelation:
         """Take what the work writes."""
         counts = work.counted()
         gone = work.gone_keys()
-        gone_keys = [] if gone is None else [tuple(record(item)) for item in items(gone)]
+        gone_keys = [] if gone is None else [self.place(record(item)) for item in items(gone)]
         assert len(gone_keys) == counts[3]
         for key in gone_keys:
             del self.rows[key]
@@ -227,7 +239,7 @@ class MemoryRelation:
         tuples = [] if new is None else copied(new, len(self.names))
         assert len(tuples) == counts[1]
         for values in tuples:
-            key = tuple(values[: len(self.key)])
+            key = self.place(values[: len(self.key)])
             assert key not in self.rows
             self.rows[key] = dict(zip(self.names, values, strict=True))
         self._keep_tombstones(work, counts[4])
@@ -243,7 +255,7 @@ class MemoryRelation:
         bits = [[int.from_bytes(item or b"") for item in items(mask)] for mask in masks]
         assert len(rows) == count
         for index, values in enumerate(rows):
-            row = self.rows[tuple(values[: len(self.key)])]
+            row = self.rows[self.place(values[: len(self.key)])]
             row["_cdc"] = values[self.names.index("_cdc")]
             for number, attribute in enumerate(attributes):
                 if masks and not bits[number // MASK_BITS][index] >> number % MASK_BITS & 1:

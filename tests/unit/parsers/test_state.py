@@ -6,8 +6,9 @@ import pytest
 
 from parsers.cql_types import Native
 from parsers.schema import Table
+from parsers.values import compile_type, to_pg
 from sinks.postgres.typemap import pg_type
-from tests.reference.model import Cell, Liveness, PartitionUpdate, Row
+from tests.reference.model import Cell, Deletion, Liveness, PartitionUpdate, Row
 from tests.support.histories import EVERYTHING, INEXACT, NOW, US, Subject, subject_of
 from tests.support.memory_mirror import Field, MemoryMirror
 from tests.support.row_state import read_state
@@ -165,3 +166,77 @@ def test_a_tie_is_decided_by_cassandras_own_bytes(
         mirror.apply(subject.batch(mirror, [raw(second)]), NOW)
         held.add(only(mirror)[column])
     assert len(held) == 1
+
+
+# -- clusterings that are equal in Cassandra and in PostgreSQL, and differ in their bytes
+
+PRICES = subject_of(
+    table(
+        "CREATE TABLE ks.prices (k int, c decimal, v int, w int, PRIMARY KEY (k, c))"
+        f" WITH CLUSTERING ORDER BY (c DESC) AND ID = {IDS[5]}"
+    )
+)
+
+
+def decimal(scale: int, unscaled: int) -> bytes:
+    size = (unscaled + (unscaled < 0)).bit_length() // 8 + 1
+    return scale.to_bytes(4, "big", signed=True) + unscaled.to_bytes(size, "big", signed=True)
+
+
+def priced(price: bytes, column: str, us: int) -> bytes:
+    row = Row((price,), cells=(Cell(column, us, value=number(us - US)),))
+    return PRICES.encoded(
+        PartitionUpdate(
+            PRICES.table.id, "", number(1), unfiltereds=(row,), regular_columns=(column,)
+        )
+    )
+
+
+def deleted(us: int) -> bytes:
+    deletion = Deletion(us, NOW)
+    return PRICES.encoded(PartitionUpdate(PRICES.table.id, "", number(1), deletion=deletion))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        pytest.param(decimal(1, 15), decimal(2, 150), id="1.5-and-1.50"),
+        pytest.param(decimal(3, 1500), decimal(9, 1_500_000_000), id="1.500-and-1.500000000"),
+        pytest.param(decimal(0, 100), decimal(-2, 1), id="100-and-1E2"),
+        pytest.param(decimal(4, 1_000_000), decimal(-1, 10), id="100.0000-and-10E1"),
+        pytest.param(decimal(0, 0), decimal(5, 0), id="0-and-0.00000"),
+        pytest.param(decimal(7, -12_300_000), decimal(2, -123), id="negative"),
+        pytest.param(decimal(12, 10**11), decimal(1, 1), id="0.1"),
+        pytest.param(decimal(9, 10**40), decimal(-31, 1), id="large"),
+    ],
+)
+@pytest.mark.parametrize("together", [True, False])
+def test_decimals_of_another_scale_are_the_same_row(
+    one: bytes, other: bytes, together: bool
+) -> None:
+    """It is shown as it was written first, and found under any of its forms."""
+    raw = [priced(one, "v", US + 1), priced(other, "w", US + 2), priced(one, "w", US + 1)]
+    mirror = PRICES.mirror()
+    for group in [raw] if together else [[each] for each in raw]:
+        mirror.apply(PRICES.batch(mirror, group), NOW)
+    row = only(mirror)
+    assert (row["v"], row["w"]) == (number(1), number(2))
+    assert row["c"] == to_pg(compile_type(Native("decimal"), "numeric", key=True), one)[4:]
+    # The row is found by its partition, where only PostgreSQL's columns tell its clustering.
+    batch = [deleted(US + 1), priced(other, "v", US + 1)]
+    mirror.apply(PRICES.batch(mirror, batch), NOW)
+    row = only(mirror)
+    assert (row["v"], row["w"]) == (None, number(2))
+    mirror.apply(PRICES.batch(mirror, [deleted(US + 2)]), NOW)
+    assert mirror.rows.rows == {}
+    for late in raw:
+        mirror.apply(PRICES.batch(mirror, [late]), NOW)
+    assert mirror.rows.rows == {}
+
+
+def test_decimals_of_another_value_are_other_rows() -> None:
+    prices = [decimal(1, 15), decimal(1, 150), decimal(0, 15), decimal(2, 151), decimal(1, -15)]
+    mirror = PRICES.mirror()
+    mirror.apply(PRICES.batch(mirror, [priced(price, "v", US) for price in prices]), NOW)
+    # 15.0 is 15.
+    assert len(mirror.rows.rows) == 4
