@@ -16,7 +16,7 @@ from parsers.schema import Schema, Table
 from parsers.schema_log import SchemaLog
 from sinks.postgres import history
 from sinks.postgres.applier import PostgresSink
-from sinks.postgres.catalog import Connection, Mirror, load_mirrors
+from sinks.postgres.catalog import Connection, Mirror, mirrors_of
 from sinks.postgres.ddl import drop_mirrors, ensure_mirrors
 from sinks.postgres.target import column_types
 from sinks.postgres.typemap import Mapping
@@ -102,7 +102,7 @@ class Mirrors:
     def attach(self, sink: PostgresSink) -> None:
         """Tell a new connection's sink where rows go, or one whose mirrors changed meanwhile."""
         for compiled in self._now.compiled.values():
-            sink.attach(compiled, _known_mirrors(sink.connection, compiled.table))
+            sink.attach(compiled, mirrors_of(sink.connection, compiled.table))
 
     def _mirrors_of(self, conn: Connection, table: Table, mapping: Mapping) -> list[Mirror]:
         if table.is_view or not self._settings.wants(table.keyspace, table.name):
@@ -111,7 +111,7 @@ class Mirrors:
             # Mutations that were built before the drop may follow it; no new mirror for those.
             if table.id not in self._existing:
                 drop_mirrors(conn, table.id)
-            return _known_mirrors(conn, table)
+            return mirrors_of(conn, table)
         if not table.cdc:
             return []
         written_us = self.log.written_us((table.keyspace, table.name))
@@ -120,11 +120,6 @@ class Mirrors:
     def _column_types(self) -> dict[str, str]:
         pairs = (one.rpartition("=") for one in self._settings.columns)
         return {name: pg_type for name, _, pg_type in pairs}
-
-
-def _known_mirrors(conn: Connection, table: Table) -> list[Mirror]:
-    found = load_mirrors(conn, table.keyspace, table.name)
-    return [one for one in found if one.table_id == table.id]
 
 
 def _has_pgvector(conn: Connection) -> bool:

@@ -27,10 +27,13 @@ from cdc_tail.segments import Segments
 from cdc_tail.settings import Settings
 from cdc_tail.watch import Listing, SegmentFile
 from cdc_tail.writer import Writer
+from parsers.binding import SAMPLES, Survey
 from parsers.descriptor import CdcIndex
+from parsers.position import Position
 from parsers.schema_log import SchemaLog
 from parsers.segment import SegmentReader
 from sinks.base import Applied
+from sinks.postgres.set_aside import parked_table_ids, read_parked
 
 log = structlog.get_logger()
 
@@ -156,9 +159,34 @@ class Replay:
             while not intake.caught_up:
                 flow.read()
                 flow.flush()
+            self._bind_unbound(flow, writer)
             flow.retry_parked()
         finally:
             segments.close()
+
+    def _bind_unbound(self, flow: Flow, writer: Writer) -> None:
+        """Find the ids of tables that the schema file gives without them, where there is no doubt.
+
+        What stayed parked, because its table id is not known, tells by how it decodes.
+        """
+        if not self._schema.unbound:
+            return
+        survey = Survey(self._schema)
+        samples = writer.query(
+            lambda conn: [
+                one
+                for table_id in parked_table_ids(conn, writer.node)
+                for one in read_parked(conn, writer.node, [table_id], SAMPLES)
+            ]
+        )
+        for one in samples:
+            survey.offer(one.raw, one.log_version)
+        found = survey.bindings()
+        for (keyspace, name), table_id in found.items():
+            self._schema.bind((keyspace, name), table_id)
+            log.info("table found by its mutations", table=f"{keyspace}.{name}", id=str(table_id))
+        if found:
+            flow.adopt_schema(Position(0, 0))
 
     def _note_what_waits(self, writer: Writer) -> None:
         self.outcome.dead_letters, self.outcome.parked = writer.count_set_aside()

@@ -19,7 +19,7 @@ from parsers.schema import Table
 from parsers.schema_log import SchemaLog, TableName
 from parsers.system_tables import SCHEMA_TABLES, SKIPPED_TABLE_IDS, SYSTEM_TABLES
 
-_SAMPLES: Final = 200
+SAMPLES: Final = 200
 """Mutations looked at per table id: more tell nothing new."""
 
 _SCHEMA_IDS: Final = frozenset(table.id for table in SCHEMA_TABLES.values())
@@ -45,7 +45,7 @@ class Survey:
             self.log.apply(*schema_updates(views))
         elif table_id not in _OWN_IDS and self.log.schema.by_id(table_id) is None:
             samples = self._samples.setdefault(table_id, [])
-            if len(samples) < _SAMPLES:
+            if len(samples) < SAMPLES:
                 samples.append((mutation, log_version))
 
     def bindings(self) -> Mapping[TableName, UUID]:

@@ -11,6 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from benchmarks import workload
 from cdc_tail import config
 from cdc_tail.errors import UnknownTable
 from cdc_tail.replay import Outcome, Replay
@@ -91,6 +92,24 @@ def test_mutations_of_an_unknown_table_wait_and_are_applied_once_it_is_known(
     outcome = Replay(settings, [first]).run()
     assert outcome.shortfall() is None
     assert_equal(database, case)
+
+
+def test_a_schema_file_without_ids_is_matched_by_what_the_mutations_say(
+    database: str, tmp_path: Path
+) -> None:
+    workload.write_segments(tmp_path / "segments", workload.mutations(500))
+    schema = tmp_path / "schema.cql"
+    schema.write_text(
+        workload.SCHEMA_CQL.replace(f"ID = {workload.TABLE_ID} AND", "")
+        + "CREATE TABLE bench.other (customer text PRIMARY KEY, price double) WITH cdc = true;"
+    )
+    settings = config.load(environ={}, options={"postgres.dsn": database, "node": "replay"})
+    outcome = Replay(settings, [tmp_path / "segments"], schema).run()
+    assert outcome.shortfall() is None
+    assert outcome.mutations == 500
+    with psycopg.connect(database) as conn:
+        rows = conn.execute("SELECT count(*), count(note) FROM bench.orders").fetchone()
+    assert rows == (outcome.applied.inserted - outcome.applied.deleted,) * 2
 
 
 def test_a_damaged_segment_stops_after_what_stands_before_the_damage(
