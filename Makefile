@@ -69,11 +69,15 @@ $(ENVIRONMENT): pyproject.toml
 	@test -n "$(PYTHON)" || { echo "No Python 3.11 to 3.13 with its headers and venv was found; name one: make PYTHON=..."; exit 1; }
 	@echo "Setting up $(VENV) with $(PYTHON) and building; a minute or two, once"
 	@test -x $(RUN)/python || $(PYTHON) -m venv $(VENV)
-	@$(RUN)/python -m pip install --disable-pip-version-check -e '.[test]'
+	@$(RUN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \
+	  | $(RUN)/python -m pip install --disable-pip-version-check -q -r /dev/stdin
+	@# Built with the environment's own Cython: that of an isolated build would be older than the
+	@# headers installed after it, and everything would be built twice.
+	@$(RUN)/python -m pip install --disable-pip-version-check --no-build-isolation -e '.[test]'
 	@touch $@ $(BUILT)
 
 $(TOOLS): $(ENVIRONMENT)
-	@$(RUN)/python -m pip install --disable-pip-version-check -e '.[dev]'
+	@$(RUN)/python -m pip install --disable-pip-version-check --no-build-isolation -e '.[dev]'
 	@touch $@
 
 $(BUILT): $(ENVIRONMENT) $(SOURCES)
