@@ -71,8 +71,7 @@ $(ENVIRONMENT): pyproject.toml
 	@test -x $(RUN)/python || $(PYTHON) -m venv $(VENV)
 	@$(RUN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \
 	  | $(RUN)/python -m pip install --disable-pip-version-check -q -r /dev/stdin
-	@# Built with the environment's own Cython: that of an isolated build would be older than the
-	@# headers installed after it, and everything would be built twice.
+	@# With the environment's own Cython, as later builds are: else the next one builds everything.
 	@$(RUN)/python -m pip install --disable-pip-version-check --no-build-isolation -e '.[test]'
 	@touch $@ $(BUILT)
 
@@ -81,6 +80,7 @@ $(TOOLS): $(ENVIRONMENT)
 	@touch $@
 
 $(BUILT): $(ENVIRONMENT) $(SOURCES)
-	@echo "Building the extension modules"
-	@$(RUN)/python setup.py -q build_ext --inplace
+	@# A fresh environment comes with them built, which make could not know when it began.
+	@if [ ! -e $@ ] || [ -n "$$(find $(SOURCES) -newer $@)" ]; then \
+	  echo "Building the extension modules"; $(RUN)/python setup.py -q build_ext --inplace; fi
 	@touch $@
