@@ -173,6 +173,37 @@ def test_null_and_empty_clusterings() -> None:
     assert [row.clustering for row in update.rows] == [[b"", None], [None, b""]]
 
 
+def test_more_clustering_columns_than_one_header_tells_of() -> None:
+    """Emptiness and nulls of clustering values are told for 32 of them at a time."""
+    names = [f"c{index:02}" for index in range(70)]
+    ours = table(
+        f"CREATE TABLE ks.deep (k int, {', '.join(f'{name} text' for name in names)},"
+        f" PRIMARY KEY (k, {', '.join(names)})) WITH ID = {IDS[3]}"
+    )
+    theirs = reference_table(
+        "ks",
+        "deep",
+        IDS[3],
+        partition_key="k int",
+        clustering="; ".join(f"{name} text" for name in names),
+    )
+    for rare in (b"", None, b"x"):
+        clustering = tuple(rare if i % 31 == 0 else name.encode() for i, name in enumerate(names))
+        row = Row(clustering, liveness=Liveness(US))
+        bounds = tuple(
+            Marker(kind, clustering[:40], *deletions)
+            for kind, deletions in (
+                ("INCL_START_BOUND", (None, Deletion(US, 1))),
+                ("INCL_END_BOUND", (Deletion(US, 1), None)),
+            )
+        )
+        update = PartitionUpdate(theirs.id, "", b"\0\0\0\1", unfiltereds=(row, *bounds))
+        raw = encode_mutation(Mutation((update,)), LOG_VERSIONS[8], {theirs.id: theirs})
+        (view,) = views_of(raw, ours)
+        assert view.rows[0].clustering == list(clustering)
+        assert view.ranges[0].start.values == list(clustering[:40])
+
+
 def wide(count: int) -> tuple[Table, RefTable]:
     names = [f"c{index:03}" for index in range(count)]
     cql = ", ".join(f"{name} text" for name in names)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.reference.counters import Shard, write_context
+from tests.reference.counters import Shard, count, merge_contexts, write_context
 from tests.reference.model import Cell, Deletion, Liveness, PartitionUpdate, Row
 from tests.support.histories import (
     COUNTS,
@@ -21,6 +21,7 @@ from tests.support.histories import (
 )
 from tests.support.memory_mirror import Field, MemoryMirror
 from tests.support.merged import check_states, expected_rows, merged
+from tests.support.row_state import read_state
 
 SUBJECTS = {subject.table.name: subject for subject in (EVERYTHING, COUNTS, INEXACT)}
 SLOW = settings(deadline=None, suppress_health_check=list(HealthCheck))
@@ -266,6 +267,49 @@ def test_counters_take_the_newest_shard_of_each_id(together: bool) -> None:
             mirror.apply(COUNTS.batch(mirror, group), NOW)
         (row,) = mirror.rows.rows.values()
         assert int.from_bytes(row["n"] or b"") == 125
+
+
+@settings(SLOW, max_examples=60)
+@given(choose=st.randoms(use_true_random=True))
+def test_contexts_of_every_kind_of_shard(choose: Random) -> None:
+    """Global, local and remote shards of the same and of other ids, merged as the reference does."""
+
+    def context() -> bytes:
+        ids = choose.sample(range(6), choose.randrange(1, 6))
+        kinds = ("global", "local", "remote")
+        return write_context(
+            [
+                Shard(
+                    bytes([n]) * 16,
+                    choose.choice(kinds),
+                    choose.randrange(3),
+                    choose.randrange(-2, 3),
+                )
+                for n in ids
+            ]
+        )
+
+    contexts = [context(), context()]
+    rows = [
+        COUNTS.encoded(
+            PartitionUpdate(
+                COUNTS.table.id,
+                "",
+                value(1),
+                unfiltereds=(Row((value(1),), cells=(Cell("n", US + i, value=one),)),),
+                regular_columns=("n",),
+            )
+        )
+        for i, one in enumerate(contexts)
+    ]
+    for order in (rows, rows[::-1]):
+        mirror = COUNTS.mirror()
+        mirror.apply(COUNTS.batch(mirror, order), NOW)
+        (row,) = mirror.rows.rows.values()
+        state = read_state(row["_cdc"] or b"")
+        assert list(state.values.values()) == [merge_contexts(*contexts)]
+        assert [one.writetime_us for one in state.cells.values()] == [US + 1]
+        assert int.from_bytes(row["n"] or b"", signed=True) == count(merge_contexts(*contexts))
 
 
 def test_a_counters_tombstone_wins_whatever_its_timestamp() -> None:
