@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from parsers.decoder import Catalog, CompiledTable, schema_updates, view_mutation
+from parsers.schema import Table
 from parsers.schema_log import SchemaLog
 from parsers.system_tables import LOCAL_TABLE, SCHEMA_TABLES
 from parsers.view import ColumnView, DeletionView, RowView, UpdateView
@@ -52,6 +53,12 @@ class CompiledDecoder:
             if known is None or known.table != table:
                 self._compiled[table.id] = CompiledTable(table, "divert")
         self.catalog = Catalog(self._compiled.values())
+
+
+def views_of(mutation: bytes, *tables: Table, log_version: int = 8) -> list[UpdateView]:
+    """What a mutation of these tables says to the compiled decoder."""
+    catalog = Catalog([CompiledTable(one, "divert") for one in tables])
+    return view_mutation(mutation, catalog, log_version)
 
 
 def of_views(views: Iterable[UpdateView]) -> list[Plain]:

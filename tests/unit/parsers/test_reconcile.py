@@ -272,7 +272,7 @@ def test_counters_take_the_newest_shard_of_each_id(together: bool) -> None:
 @settings(SLOW, max_examples=60)
 @given(choose=st.randoms(use_true_random=True))
 def test_contexts_of_every_kind_of_shard(choose: Random) -> None:
-    """Global, local and remote shards of the same and of other ids, merged as the reference does."""
+    """Global, local and remote shards, of the same id and of others, merge as in the reference."""
 
     def context() -> bytes:
         ids = choose.sample(range(6), choose.randrange(1, 6))
