@@ -111,7 +111,7 @@ def test_every_kind_of_change(
         assert verified.returncode == 0, verified.stdout + verified.stderr
         assert f'{space.name}.things -> "{space.name}"."things": 9 rows, equal' in verified.stdout
         status = sidecar.status()
-        assert status["dead_letters"] == status["parked"] == 0
+        assert status["dead_letters"] == 0
         assert status["tables"] == sorted(rows)
         assert not one_value(
             database,
@@ -171,5 +171,4 @@ def test_tables_that_come_change_and_go(
         execute("INSERT INTO quiet (k, v) VALUES (2, 2)")
         wait_until(lambda: f"{name}.quiet" in sidecar.status()["tables"], sidecar)
         wait_until(lambda: one_value(database, f"SELECT v FROM {name}.quiet") == 2, sidecar)
-        assert sidecar.is_running and not sidecar.status()["parked"]
-        assert sidecar.status()["dead_letters"] == 0
+        assert sidecar.is_running and sidecar.status()["dead_letters"] == 0

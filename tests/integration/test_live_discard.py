@@ -123,3 +123,32 @@ def test_node_restarted_while_it_is_tailed(
         assert status["state"] == "live" and status["lost_segments"] == 0
         assert status["dead_letters"] == status["parked"] == 0
         assert mutations(database) == 1000 + 600 + 1
+
+
+def test_node_killed_while_it_is_tailed(
+    new_cassandra_node: NodeFactory, database: str, tmp_path: Path
+) -> None:
+    node = new_cassandra_node("5.0")
+    space = Keyspace.create(node, "crash")
+    space.session.execute("CREATE TABLE t (k int PRIMARY KEY, v text) WITH cdc = true")
+    with Sidecar(node, database, tmp_path) as sidecar:
+        sidecar.wait_live()
+        write(space.session, range(ROWS))
+        wait_until(lambda: mutations(database) == ROWS, sidecar)
+        wait_until(lambda: sidecar.status()["segments_discarded"] >= 2, sidecar)
+        # A killed node replays up to its last marker only, and it writes one every 100 ms.
+        time.sleep(1)
+        node.kill()
+        node.start()
+        session = node.session("crash")
+        # Replay shows deleted segments once more: their changes are known, and change nothing.
+        session.execute("DELETE FROM t WHERE k = 0")
+        session.execute("UPDATE t SET v = 'new' WHERE k = 1")
+        rows = assert_mirror_equals_select(node, "crash", database)
+        assert rows == {"crash.t": ROWS - 1}
+        wait_until(lambda: not completed(node), sidecar)
+        rows = assert_mirror_equals_select(node, "crash", database)
+        assert rows == {"crash.t": ROWS - 1}
+        status = sidecar.status()
+        assert status["state"] == "live" and status["lost_segments"] == 0
+        assert status["dead_letters"] == status["parked"] == 0
