@@ -6,7 +6,7 @@ single mutations in whatever order a test wants them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -30,6 +30,7 @@ from parsers.decoder import (
 from parsers.position import Position
 from parsers.schema import Table
 from parsers.schema_log import SchemaLog
+from parsers.schema_state import Update
 from parsers.segment import SegmentReader, corrupt_error, iter_entries
 from parsers.view import Rejected, UpdateView
 from sinks.base import Applied
@@ -51,12 +52,15 @@ class Logged:
     raw: bytes
 
 
-def mutations_of(logs: Iterable[Path], keys: Mapping[str, bytes] | None = None) -> list[Logged]:
-    """Every mutation of completed segments, in the order of the log."""
+def mutations_of(
+    logs: Iterable[Path], keys: Mapping[str, bytes] | None = None, *, live: bool = False
+) -> list[Logged]:
+    """Every mutation of segments (completed ones, or `live`), in the order of the log."""
     found = []
     for log in logs:
         with SegmentReader(log, keys=keys) as reader:
-            reader.set_completed()
+            if not live:
+                reader.set_completed()
             for position, raw in iter_entries(reader):
                 found.append(Logged(position, reader.version, raw))
     return found
@@ -75,7 +79,9 @@ class Node:
         *,
         max_events: int = UNBOUNDED,
         keys: Mapping[str, bytes] | None = None,
+        keyspaces: Container[str] | None = None,
     ) -> None:
+        """Mirrors are made of all keyspaces, or of those named."""
         self.connection = psycopg.connect(dsn)
         with self.connection.transaction():
             install(self.connection)
@@ -88,6 +94,7 @@ class Node:
         self._now_s = now_s
         self._max_events = max_events
         self._keys = keys
+        self._keyspaces = keyspaces
         self._compiled: dict[UUID, CompiledTable] = {}
         self._batch = Batch(self._follow_schema())
 
@@ -130,6 +137,11 @@ class Node:
             refused = self._add(one)
             if refused is not None and refused[0] == "diverted":
                 self._change_schema(one.raw, one.log_version)
+        self._batch = Batch(self._follow_schema())
+
+    def learn_cluster(self, updates: Iterable[Update]) -> None:
+        """Take over the schema as a node tells it."""
+        self.schema_log.apply(*updates)
         self._batch = Batch(self._follow_schema())
 
     def take(self, mutations: Iterable[Logged]) -> Applied:
@@ -181,6 +193,8 @@ class Node:
         schema = self.schema_log.schema
         with self.connection.transaction():
             for table in schema.all_by_id().values():
+                if self._keyspaces is not None and table.keyspace not in self._keyspaces:
+                    continue
                 if schema.is_dropped(table.id):
                     drop_mirrors(self.connection, table.id)
                 elif table.cdc and not table.is_view:
