@@ -5,7 +5,14 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy
 
 from parsers._crc32 cimport crc32_update
-from parsers._types cimport CODEC_DECIMAL, CompiledType, TypeNode, compile_type
+from parsers._types cimport (
+    CODEC_DECIMAL,
+    KIND_TUPLE,
+    KIND_UDT,
+    CompiledType,
+    TypeNode,
+    compile_type,
+)
 
 cimport cython
 
@@ -49,7 +56,11 @@ cdef class CompiledTable:
             code.partition_key[i] = compiled.node
         for i, column in enumerate(table.clustering):
             code.reversed[i] = column.reversed
-            code.equal_clusterings |= code.clustering[i].codec == CODEC_DECIMAL
+            code.equal_clusterings |= (
+                code.clustering[i].codec == CODEC_DECIMAL
+                or code.clustering[i].kind == KIND_TUPLE
+                or code.clustering[i].kind == KIND_UDT
+            )
 
         current = {(c.kind == "static", c.name_bytes) for c in table.statics + table.regulars}
         ghosts = tuple(

@@ -60,7 +60,8 @@ _REASONS = {
     KEY_FLOATING: (
         "-0.0 or a non-standard NaN in a key, which PostgreSQL does not tell from 0.0 or NaN"),
     KEY_EMPTY: "an empty value in a key, which would be NULL in PostgreSQL",
-    KEY_ENCODING: "a number in a key is encoded with needless leading bytes",
+    KEY_ENCODING: (
+        "a number in a key is encoded with needless leading bytes, or a boolean as more than 1"),
     KEY_INET: "an IPv4 address inside IPv6 in a key, which would be printed as the IPv4 address",
     BAD_COLLECTION: "the collection is malformed",
     NULL_ITEM: "a null inside a map or set",
@@ -109,8 +110,10 @@ cdef int value_check(const TypeNode *node, const uint8_t *value, Py_ssize_t size
         return KEY_EMPTY if node.key and not has_empty_value(node) else OK
     if node.wire_length >= 0 and size != node.wire_length:
         return BAD_LENGTH
-    if codec == CODEC_COPY or codec == CODEC_INTEGER or codec == CODEC_BOOLEAN:
+    if codec == CODEC_COPY or codec == CODEC_INTEGER:
         return OK
+    if codec == CODEC_BOOLEAN:
+        return KEY_ENCODING if node.key and value[0] > 1 else OK
     if codec == CODEC_DATE_DAYS:
         return OK
     if codec == CODEC_JSONB or codec == CODEC_AS_TEXT:
@@ -147,6 +150,8 @@ cdef int _check_kind(const TypeNode *node, const uint8_t *value, Py_ssize_t size
     cdef uint8_t kind = node.kind
     cdef int64_t number
     cdef int32_t months, days
+    if kind == KIND_BOOLEAN:
+        return KEY_ENCODING if node.key and value[0] > 1 else OK
     if kind == KIND_VARINT:
         if node.key and not is_minimal(value, size):
             return KEY_ENCODING

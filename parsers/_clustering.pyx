@@ -2,7 +2,8 @@
 """Clusterings in wire form (format page 5.5): writing one, and one form for those that are equal.
 
 Cassandra holds decimals equal whatever their scale (`DecimalType.compareCustom`), and so does
-PostgreSQL's numeric: 1.5 and 1.50 are one row.
+PostgreSQL's numeric: 1.5 and 1.50 are one row. A tuple or user-defined type may end before its last
+fields, which is the same as nulls there (`TupleType.compareCustom`), and the same JSON.
 """
 from libc.stdint cimport int16_t, int32_t, uint8_t, uint16_t, uint64_t
 from libc.string cimport memcmp, memcpy
@@ -20,7 +21,8 @@ from parsers._buffer cimport (
 from parsers._catalog cimport TableCode
 from parsers._cursor cimport Slice, be16, be32
 from parsers._numeric cimport numeric_unscaled, put_numeric
-from parsers._types cimport CODEC_DECIMAL
+from parsers._types cimport CODEC_DECIMAL, KIND_TUPLE, KIND_UDT, TypeNode
+from parsers._wire cimport Items, items_next, items_open
 
 cdef enum:
     NUMERIC_HEADER = 12     # of a numeric field: its length, digits, weight, sign and scale
@@ -55,10 +57,15 @@ cdef bint canonical_values(const TableCode *table, Slice *values, Arena *arena) 
     cdef int32_t i
     cdef bint changed = False
     cdef uint8_t *kept
+    cdef int32_t kept_length
     buffer_init(&numeric)
     buffer_init(&canonical)
     try:
         for i in range(table.n_clustering):
+            if table.clustering[i].kind in (KIND_TUPLE, KIND_UDT) and values[i].length > 0:
+                kept_length = without_last_nulls(table.clustering[i], &values[i])
+                changed = changed or kept_length != values[i].length
+                values[i].length = kept_length
             if table.clustering[i].codec != CODEC_DECIMAL or is_canonical(&values[i]):
                 continue
             put_canonical(&values[i], &numeric, &canonical)
@@ -76,6 +83,18 @@ cdef bint canonical_values(const TableCode *table, Slice *values, Arena *arena) 
         buffer_free(&numeric)
         buffer_free(&canonical)
     return changed
+
+
+cdef int32_t without_last_nulls(const TypeNode *node, const Slice *value) noexcept nogil:
+    """The length of a tuple without the nulls it ends in; one stays where all of it is null."""
+    cdef Items items
+    cdef const uint8_t *item
+    cdef Py_ssize_t length, kept = 0
+    items_open(&items, node, value.data, value.length)
+    while items_next(&items, &item, &length):
+        if item != NULL or kept == 0:
+            kept = items.position
+    return <int32_t>kept
 
 
 cdef inline bint is_canonical(const Slice *decimal) noexcept nogil:

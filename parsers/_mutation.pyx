@@ -308,6 +308,9 @@ cdef int check_partition_key(Decoding *d, const TableCode *table, const Slice *k
     for _i in range(table.n_partition_key):
         if key_component(key, &at, &component) < 0:
             return malformed(d, "has a composite partition key that is cut short")
+        # The byte behind a component. Others than 0 stand in bounds of queries only.
+        if key.data[at - 1] != 0:
+            return malformed(d, "has a composite partition key that is the bound of a query")
     if at != key.length:
         return malformed(d, "has a composite partition key with too many bytes")
     return DECODED

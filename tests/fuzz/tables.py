@@ -21,6 +21,8 @@ from tests.reference.types import parse_type
 
 CQL: Final = Path(__file__).with_name("tables.cql")
 STATE_OID: Final = 17
+JSONB_OID: Final = 3802
+NUMERIC_OID: Final = 1700
 
 _OIDS: Final = {
     "bool": (16, 1000),
@@ -36,9 +38,9 @@ _OIDS: Final = {
     "time": (1083, 1183),
     "timestamptz": (1184, 1185),
     "interval": (1186, 1187),
-    "numeric": (1700, 1231),
+    "numeric": (NUMERIC_OID, 1231),
     "uuid": (2950, 2951),
-    "jsonb": (3802, 3807),
+    "jsonb": (JSONB_OID, 3807),
     # An extension's type has the oid that a database gave it.
     "vector": (16400, 16401),
 }

@@ -16,7 +16,7 @@ from cdc_tail.errors import SchemaMismatch, SegmentCorrupt, UnknownTable, Unsupp
 from parsers._batch import Batch, Decoder
 from parsers.decoder import SegmentDecoder, schema_updates, truncations, view_mutation
 from parsers.segment import ReadResult, SegmentReader, damaged_bytes, skip_damage
-from tests.fuzz.store import Store
+from tests.fuzz.store import OneKey, Store
 from tests.fuzz.tables import Tables
 from tests.reference.mutation import read_mutation
 from tests.reference.versions import LOG_VERSIONS
@@ -77,7 +77,8 @@ class Target:
         if data[0] & SEGMENT:
             with segment_file(data[2:], grow=bool(data[1] & GROW)) as (path, grow):
                 self._read(path, grow, data[1])
-        else:
+            return
+        with contextlib.suppress(OneKey):
             self._pieces(VERSIONS[data[0] % len(VERSIONS)], data[1], pieces_of(data[2:]))
 
     # -- segments
@@ -93,7 +94,7 @@ class Target:
             )
         except UnsupportedFormat:
             return
-        with reader, contextlib.suppress(SegmentCorrupt, UnsupportedFormat):
+        with reader, contextlib.suppress(SegmentCorrupt, UnsupportedFormat, OneKey):
             batch = Batch(self.tables.catalog)
             self._fill(reader, batch, options & SKIP_DAMAGE)
             grow(-1 if options & CUT else 1)
