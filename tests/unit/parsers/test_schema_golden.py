@@ -12,6 +12,7 @@ from parsers.cql_file import parse_cql
 from parsers.decoder import build_catalog, schema_updates, view_mutation
 from parsers.keystore import keys_from_keystore
 from parsers.schema import Table
+from parsers.schema_derive import UNBOUND
 from parsers.schema_log import SchemaLog
 from parsers.segment import SegmentReader, iter_entries
 from tests.support.golden import GOLDEN, GoldenCase, golden_cases
@@ -32,8 +33,8 @@ def described(case: GoldenCase) -> dict[str, Table]:
 def comparable(table: Table, case: GoldenCase) -> Table:
     if case.series != "3.11":
         return table
-    # Before 4.0 the driver describes tables: it leaves out cdc and what was dropped.
-    return replace(table, cdc=False, dropped={})
+    # Before 4.0 the driver describes tables: it leaves out cdc, what was dropped, ids of views.
+    return replace(table, cdc=False, dropped={}, id=UNBOUND if table.is_view else table.id)
 
 
 @pytest.mark.parametrize("case", golden_cases(), ids=str)
@@ -57,6 +58,8 @@ def test_schema_from_the_log(case: GoldenCase, tmp_path: Path, keys: dict[str, b
     told = {table.name: table for table in log.schema if table.keyspace == keyspace}
     assert not [name for name in log.problems if name[0] == keyspace]
     expected = described(case)
-    assert told.keys() == expected.keys()
+    assert told.keys() >= expected.keys()
+    # A DROP may stand in a segment without changes, which Cassandra removed by itself.
+    assert told.keys() - expected.keys() <= case.expected["dropped"].keys()
     for name, table in expected.items():
         assert comparable(told[name], case) == comparable(table, case)
