@@ -37,7 +37,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def postgres() -> Iterator[PostgresServer]:
     """A PostgreSQL server for the whole run; CDC_TAIL_TEST_POSTGRES names another `bin` folder."""
     programs = os.environ.get("CDC_TAIL_TEST_POSTGRES")
-    # Without fsync a database is made in a tenth of the time; only a crash of the machine would tell.
+    # Without fsync a database is made ten times as fast; only a crash of the machine would tell.
     with PostgresServer(
         programs=Path(programs) if programs else None, settings={"fsync": "off"}
     ) as server:

@@ -19,7 +19,7 @@ from cdc_tail.local.postgres import PostgresServer
 from sinks.base import Applied
 from tests.support.golden import GoldenCase, golden_cases
 from tests.support.mirrored import differing
-from tests.support.node_log import Logged, Node, mutations_of
+from tests.support.node_log import UNBOUNDED, Logged, Node, mutations_of
 
 KEYS = {
     "cdc-tail:1": bytes.fromhex("ea3364d62a6e582f7228c3091e37e1cd"),
@@ -44,8 +44,8 @@ class Replayed:
     def mutations(self) -> list[Logged]:
         return mutations_of(self.logs, KEYS)
 
-    def node(self, **options: int) -> Node:
-        return Node(self.dsn, self.now_s, keys=KEYS, **options)
+    def node(self, max_events: int = UNBOUNDED) -> Node:
+        return Node(self.dsn, self.now_s, keys=KEYS, max_events=max_events)
 
     def check(self, *nodes: Node, as_logged: bool = False) -> None:
         """The mirrors equal SELECT, and what could not be mirrored was set aside."""
