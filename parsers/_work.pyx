@@ -344,16 +344,20 @@ cdef class RelationWork:
     def partition_keys(self):
         """bytea[] of the partition keys whose stored tombstones matter; None for none.
 
-        Those that the batch deletes from, and those of rows old enough to be covered by one.
+        Those that the batch deletes from, those of rows old enough to be covered by one, and those
+        of rows that a dead row may precede.
         """
         cdef int32_t i
+        cdef int64_t newest
         cdef Row *row
         cdef Buffer out
         for i in range(self.n_items):
             row = self.items[i].incoming
-            if self.items[i].known:
+            newest = self.partition_watermarks[self.items[i].bucket]
+            if self.items[i].known or newest == INT64_MIN:
                 continue
-            if oldest_timestamp(row) <= self.partition_watermarks[self.items[i].bucket]:
+            # What is kept of a dead row must not come back from below a range tombstone.
+            if oldest_timestamp(row) <= newest or self._may_be_dead(&self.items[i]):
                 self._add_partition(row.partition_key, row.partition_key_length)
         buffer_init(&out)
         try:
