@@ -43,7 +43,7 @@ def start(temporary: Path, *options: str, **variables: str) -> subprocess.Popen[
         # A terminal's Ctrl-C would reach the whole group: so does ours.
         start_new_session=True,
         # A shell that runs the tests in the background has them, and so us, ignore SIGINT.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     )
 
 
