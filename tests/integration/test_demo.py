@@ -108,7 +108,8 @@ def test_an_interrupt_leaves_nothing_behind(temporary: Path, last_step: str) -> 
     time.sleep(0.2)
     os.killpg(process.pid, signal.SIGINT)
     _, said = process.communicate(timeout=END_SECONDS)
-    assert process.returncode == 130, said
+    # Or by the signal itself, where the second one comes when all is removed: 130 to a shell, too.
+    assert process.returncode in (130, -signal.SIGINT), said
     assert gone(temporary)
     assert not list(temporary.iterdir())
 
