@@ -71,6 +71,9 @@ cdef void decoding_free(Decoding *d) noexcept nogil
 cdef int decode_mutation(
     Decoding *d, Catalog catalog, const uint8_t *mutation, Py_ssize_t size, bint divert
 ) except -1 nogil
+cdef int next_clustering_value(
+    Cursor *c, const TableCode *table, int i, uint64_t *header, Slice *value
+) noexcept nogil
 cdef int skip_clustering(
     Cursor *c, const TableCode *table, int count, Slice *values
 ) noexcept nogil

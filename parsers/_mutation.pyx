@@ -478,6 +478,35 @@ cdef inline int read_deletion(Decoding *d, Deletion *out) noexcept nogil:
     return 0
 
 
+cdef int next_clustering_value(
+    Cursor *c, const TableCode *table, int i, uint64_t *header, Slice *value
+) noexcept nogil:
+    """Clustering value `i`, those before it having been read with the same `header` (5.5).
+
+    As `skip_clustering`, for one value.
+    """
+    if i % 32 == 0 and read_uvint(c, header) < 0:
+        return -1
+    value.data = c.base + c.position
+    value.length = 0
+    if header[0] & 2:
+        if header[0] & 1:
+            return -1
+        value.data = NULL
+        value.length = -1
+    elif not header[0] & 1:
+        if table.clustering[i].fixed_length >= 0:
+            value.length = table.clustering[i].fixed_length
+            if read_bytes(c, value.length, &value.data) < 0:
+                return -1
+        elif read_uvint_bytes(c, value) < 0:
+            return -1
+        if value.length == 0:
+            return -1       # an empty value is told in the header
+    header[0] >>= 2
+    return 0
+
+
 cdef int skip_clustering(
     Cursor *c, const TableCode *table, int count, Slice *values
 ) noexcept nogil:
@@ -490,25 +519,8 @@ cdef int skip_clustering(
     cdef Slice value
     cdef int i
     for i in range(count):
-        if i % 32 == 0 and read_uvint(c, &header) < 0:
+        if next_clustering_value(c, table, i, &header, &value) < 0:
             return -1
-        value.data = c.base + c.position
-        value.length = 0
-        if header & 2:
-            if header & 1:
-                return -1
-            value.data = NULL
-            value.length = -1
-        elif not header & 1:
-            if table.clustering[i].fixed_length >= 0:
-                value.length = table.clustering[i].fixed_length
-                if read_bytes(c, value.length, &value.data) < 0:
-                    return -1
-            elif read_uvint_bytes(c, &value) < 0:
-                return -1
-            if value.length == 0:
-                return -1       # an empty value is told in the header
-        header >>= 2
         if values != NULL:
             values[i] = value
         if header != 0 and (i == count - 1 or i % 32 == 31):

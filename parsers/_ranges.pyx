@@ -27,7 +27,7 @@ from parsers._cursor cimport (
     zigzag,
 )
 from parsers._model cimport Bound, Deletion, Partition, RangeTombstone
-from parsers._mutation cimport skip_clustering
+from parsers._mutation cimport next_clustering_value, skip_clustering
 from parsers._reconcile cimport deletion_supersedes, merge_deletion
 
 from cdc_tail.errors import SchemaMismatch
@@ -54,19 +54,8 @@ cdef int compare_to_bound(
     c.position = 0
     c.limit = bound.length
     for i in range(bound.count):
-        if i % 32 == 0:
-            read_uvint(&c, &header)
-        value.data = c.base + c.position
-        value.length = 0
-        if header & 2:
-            value.length = -1
-        elif not header & 1:
-            if table.clustering[i].fixed_length >= 0:
-                value.length = table.clustering[i].fixed_length
-                read_bytes(&c, value.length, &value.data)
-            else:
-                read_uvint_bytes(&c, &value)
-        header >>= 2
+        # Cannot fail: the bound was checked when it was decoded, or read back from the mirror.
+        next_clustering_value(&c, table, i, &header, &value)
         order = compare_component(table, i, &clustering[i], &value)
         if order != 0:
             return order
