@@ -10,13 +10,14 @@ RUN := $(VENV)/bin
 # Stamps: what is up to date is not done again. A changed source rebuilds only what it reaches.
 ENVIRONMENT := $(VENV)/.cdc-tail-installed
 TOOLS := $(VENV)/.cdc-tail-tools
+BENCH := $(VENV)/.cdc-tail-bench
 BUILT := $(VENV)/.cdc-tail-built
 SOURCES := setup.py $(wildcard parsers/*.pyx parsers/*.pxd parsers/*.h)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help setup-local test test-unit test-integration test-crash lint types fuzz asan \
-  build wheel golden docs clean
+  build wheel golden docs benchmark clean
 
 help:  ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*  ## /\1  /p' $(MAKEFILE_LIST) | awk '{ printf "  %-18s", $$1; $$1 = ""; print }'
@@ -59,6 +60,9 @@ fuzz: $(BUILT)  ## the decoder under libFuzzer, ASan and UBSan: FUZZ_SECONDS=360
 golden: $(BUILT)  ## record the golden segments that are missing, with real nodes
 	@$(RUN)/python -m tests.tools.record --missing
 
+benchmark: $(BUILT) $(BENCH)  ## everything that is said to be fast, measured; BENCHMARK="apply --quick" for less
+	@$(RUN)/python -m benchmarks $(BENCHMARK)
+
 docs: $(BUILT)  ## write the generated pages anew
 	@$(RUN)/python -m cdc_tail.reference_pages .
 
@@ -77,6 +81,12 @@ $(ENVIRONMENT): pyproject.toml
 
 $(TOOLS): $(ENVIRONMENT)
 	@$(RUN)/python -m pip install --disable-pip-version-check --no-build-isolation -e '.[dev]'
+	@touch $@
+
+$(BENCH): $(ENVIRONMENT)
+	@# Not the project again: that would compile everything anew.
+	@$(RUN)/python -c 'import tomllib; print(*(one for one in tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["bench"] if not one.startswith("cdc-tail")), sep="\n")' \
+	  | $(RUN)/python -m pip install --disable-pip-version-check -q -r /dev/stdin
 	@touch $@
 
 $(BUILT): $(ENVIRONMENT) $(SOURCES)
