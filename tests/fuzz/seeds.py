@@ -1,7 +1,8 @@
-"""Seeds: mutations and small segments of the golden cases, and random ones of the fuzzed tables."""
+"""Seeds: mutations, small segments and schema changes of the golden cases, and random mutations."""
 
 from __future__ import annotations
 
+import gzip
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from random import Random
 from uuid import UUID
 
 from parsers._batch import Batch, Decoder
+from parsers.system_tables import SCHEMA_TABLES
 from tests.fuzz.store import Store
 from tests.fuzz.tables import Tables
 from tests.fuzz.target import (
@@ -37,6 +39,14 @@ from tests.support.segments import encoded_segment, segment_of
 
 Piece = tuple[int, bytes]
 _SMALL_BYTES = 700
+_ALTERING = (
+    "columns_added_and_dropped",
+    "key_column_renamed",
+    "materialized_view",
+    "static_columns_dropped",
+    "table_created_again",
+    "user_types",
+)
 _OPTIONS = (0, LIVE, COMPLETED, LIVE | COMPLETED, LIVE | GROW, SKIP_DAMAGE | COMPLETED)
 
 
@@ -58,6 +68,11 @@ def _seeds() -> Iterator[bytes]:
     for version, mutations in golden.items():
         for at in range(0, len(mutations), 4):
             yield from _inputs(tables, version, mutations[at : at + 4])
+    for version, changes in _golden_schema_changes():
+        for at in range(0, len(changes), 3):
+            some = changes[at : at + 3]
+            yield bytes([VERSIONS.index(version), 0]) + joined([(FIRST, c) for c in some])
+            yield bytes([SEGMENT, COMPLETED]) + segment_of([some], version=version).data
     for number in range(400):
         choose = Random(number)
         version = VERSIONS[number % len(VERSIONS)]
@@ -146,6 +161,25 @@ def _encoded(version: int, options: int, file: bytearray) -> Iterator[bytes]:
     )
 
 
+def _golden_schema_changes() -> Iterator[tuple[int, list[bytes]]]:
+    """(log version, changes of the case's keyspace in order) of those cases that alter schemas."""
+    ids = {table.id for table in SCHEMA_TABLES.values()}
+    for case in (case for name in _ALTERING for case in golden_cases(name)):
+        for packed in sorted(case.folder.glob("*.log.gz")):
+            data = gzip.decompress(packed.read_bytes())
+            yield (
+                read_descriptor(data).version.number,
+                [
+                    item.entry.mutation
+                    for item in read_segment(data, Catalog())
+                    if isinstance(item, Decoded)
+                    and len(item.entry.mutation) <= 2 * _SMALL_BYTES
+                    and {update.table_id for update in item.mutation.updates} <= ids
+                    and item.mutation.updates[0].key == case.facts["keyspace"].encode()
+                ][:9],
+            )
+
+
 def _golden_mutations(tables: Tables) -> Iterator[tuple[int, bytes]]:
     """(log version, mutation) of those golden mutations that are of fuzzed tables."""
     ids = {(t.keyspace, t.name): t.id for t in tables.tables}
@@ -154,8 +188,6 @@ def _golden_mutations(tables: Tables) -> Iterator[tuple[int, bytes]]:
         if not any(keyspace == name for name, _ in ids):
             continue
         for packed in sorted(case.folder.glob("*.log.gz")):
-            import gzip
-
             data = gzip.decompress(packed.read_bytes())
             catalog = Catalog()
             taken = 0

@@ -1,5 +1,7 @@
 """What one fuzzed input does: a segment is read, or mutations and states are decoded and merged.
 
+Mutations of `system_schema` go into a schema log of the input's own, as a sidecar's would.
+
 segment     0x80.., u8 options, the file's bytes
 pieces      u8 log version, u8 options, then pieces: u8 kind, u16 length, bytes
 """
@@ -14,7 +16,9 @@ from typing import Final
 
 from cdc_tail.errors import SchemaMismatch, SegmentCorrupt, UnknownTable, UnsupportedFormat
 from parsers._batch import Batch, Decoder
+from parsers._catalog import CompiledTable
 from parsers.decoder import SegmentDecoder, schema_updates, truncations, view_mutation
+from parsers.schema_log import SchemaLog
 from parsers.segment import ReadResult, SegmentReader, damaged_bytes, skip_damage
 from tests.fuzz.store import OneKey, Store
 from tests.fuzz.tables import Tables
@@ -96,16 +100,17 @@ class Target:
             return
         with reader, contextlib.suppress(SegmentCorrupt, UnsupportedFormat, OneKey):
             batch = Batch(self.tables.catalog)
-            self._fill(reader, batch, options & SKIP_DAMAGE)
+            log = SchemaLog()
+            self._fill(reader, batch, log, options & SKIP_DAMAGE)
             grow(-1 if options & CUT else 1)
             if options & COMPLETED:
                 reader.set_completed()
-            self._fill(reader, batch, options & SKIP_DAMAGE)
+            self._fill(reader, batch, log, options & SKIP_DAMAGE)
             reader.check_intact()
             self._apply(batch, _NOW_S, {})
             reader.release_sections()
 
-    def _fill(self, reader: SegmentReader, batch: Batch, skip: int) -> None:
+    def _fill(self, reader: SegmentReader, batch: Batch, log: SchemaLog, skip: int) -> None:
         if reader.header is None and reader.read()[0] != ReadResult.INCOMPLETE:
             return  # one entry less: the version is known only now
         if reader.header is None:
@@ -117,16 +122,35 @@ class Target:
             assert reader.position >= position, "the position went back"
             position = reader.position
             if outcome.kind == "diverted":
-                with contextlib.suppress(SegmentCorrupt, UnknownTable):
-                    views = view_mutation(outcome.raw, self.tables.catalog, reader.version)
-                    schema_updates(views)
-                    truncations(views)
+                self._change_schema(outcome.raw, reader.version, log)
             elif outcome.kind == "corrupt":
                 damaged_bytes(reader)
                 if not skip or not skip_damage(reader):
                     return
             elif outcome.kind in ("incomplete", "end", "full"):
                 return
+
+    # -- the schema
+
+    def _change_schema(self, mutation: bytes, version: int, log: SchemaLog) -> None:
+        try:
+            views = view_mutation(mutation, self.tables.catalog, version)
+        except (SegmentCorrupt, UnknownTable):
+            return
+        truncations(views)
+        updates = schema_updates(views)
+        try:
+            changed = log.apply(*updates)
+        except ValueError:
+            return
+        tables = list(log.schema)
+        for table in tables:
+            if (table.keyspace, table.name) in changed:
+                with contextlib.suppress(ValueError):
+                    CompiledTable(table, "divert")
+        # Two names of one id, which no node gives, change places at every look.
+        if len({table.id for table in tables}) == len(tables):
+            assert not log.apply(*updates), "the same schema change again changes tables"
 
     # -- mutations and states
 
@@ -135,13 +159,16 @@ class Target:
         decoder = Decoder(version)
         batches = [Batch(self.tables.catalog), Batch(self.tables.catalog)]
         states: list[list[bytes]] = [[], [], []]
+        log = SchemaLog()
         for number, (kind, piece) in enumerate(pieces):
             if kind >= ROW_STATE:
                 states[kind - ROW_STATE].append(piece)
                 continue
             mutation = self._guard_end(piece)
             self._view(mutation, version)
-            decoder.add(mutation, batches[kind], segment_id=1, offset=number + 1)
+            stop = decoder.add(mutation, batches[kind], segment_id=1, offset=number + 1)
+            if stop is not None and stop[0] == "diverted":
+                self._change_schema(mutation, version, log)
         stores: dict[object, Store] = {}
         for batch in batches:
             self._apply(batch, now_s, stores)
