@@ -29,6 +29,7 @@ cdef class Batch:
     cdef readonly int64_t bytes             # of mutations
     cdef readonly int64_t min_writetime_us
     cdef readonly int64_t max_writetime_us
+    cdef bint ties_by_value         # as the version that wrote the last mutation reconciles
     cdef int64_t segment_id
     cdef int64_t offset
     cdef int absorb(self, Decoding *d, int64_t offset) except -1 nogil

@@ -177,6 +177,7 @@ cdef class Batch:
         self.bytes = 0
         self.min_writetime_us = INT64_MAX
         self.max_writetime_us = INT64_MIN
+        self.ties_by_value = False
         self.segment_id = 0
         self.offset = 0
         self.pins = []
@@ -188,6 +189,7 @@ cdef class Batch:
         cdef Row *row
         cdef Row *following
         cdef Update *update
+        self.ties_by_value = d.ties_by_value
         for i in range(d.n_updates):
             update = &d.updates[i]
             if update.table.action != MIRROR:
@@ -217,7 +219,7 @@ cdef class Batch:
         cdef Row *held = self._find_row(row)
         if held == NULL:
             return self.add_row(row)
-        merge_rows(&self.arena, held, row, held)
+        merge_rows(&self.arena, held, row, self.ties_by_value, held)
         return 0
 
     cdef Row *_find_row(self, Row *row) noexcept nogil:

@@ -37,6 +37,7 @@ cdef struct Decoding:
     bint mutation_flags
     bint epoch
     bint unsigned_deletion_time
+    bint ties_by_value      # how its writer reconciles cells (format page 9.3)
     Arena *arena
     Cursor cursor
     # result

@@ -92,6 +92,7 @@ cdef int decoding_init(Decoding *d, Arena *arena, int log_version) except -1:
     d.mutation_flags = rules.mutation_flags
     d.epoch = rules.epoch
     d.unsigned_deletion_time = rules.unsigned_deletion_time
+    d.ties_by_value = rules.ties_by_value
     d.arena = arena
     return 0
 

@@ -6,7 +6,7 @@ Format page, section 9.
 Every merge here is commutative, associative and idempotent, so the order, the repetition and the
 grouping in which mutations arrive do not matter. Nothing here knows the time but `*_is_live`.
 """
-from libc.stdint cimport INT64_MAX, INT64_MIN, int32_t, int64_t, uint8_t, uint64_t
+from libc.stdint cimport INT64_MAX, INT64_MIN, int8_t, int32_t, int64_t, uint8_t, uint64_t
 from libc.string cimport memcmp, memcpy
 
 from parsers._arena cimport Arena, arena_alloc
@@ -108,12 +108,22 @@ cdef void sift_down(Cell *cells, int root, int n) noexcept nogil:
     cells[root] = cell
 
 
-cdef int reconcile_cells(const Cell *a, const Cell *b) noexcept nogil:
-    """Which of two cells in the same place wins (`Cells.resolveRegular`, format page 9.3)."""
+cdef int reconcile_cells(const Cell *a, const Cell *b, bint by_value) noexcept nogil:
+    """Which of two cells in the same place wins (format page 9.3).
+
+    `by_value`: as 3.11 has it (`Conflicts.resolveRegular`), else `Cells.resolveRegular`.
+    """
     cdef bint a_dying, b_dying
     cdef int order
     if a.writetime_us != b.writetime_us:
         return FIRST if a.writetime_us > b.writetime_us else SECOND
+    if by_value:
+        a_dying = (a.flags & (CELL_TOMBSTONE | CELL_EXPIRED)) != 0
+        b_dying = (b.flags & (CELL_TOMBSTONE | CELL_EXPIRED)) != 0
+        if a_dying != b_dying:
+            return FIRST if a_dying else SECOND
+        if not a_dying:
+            return greater_value(a, b)
     a_dying = (a.flags & (CELL_TOMBSTONE | CELL_EXPIRING)) != 0
     b_dying = (b.flags & (CELL_TOMBSTONE | CELL_EXPIRING)) != 0
     if a_dying != b_dying:
@@ -135,6 +145,39 @@ cdef int reconcile_cells(const Cell *a, const Cell *b) noexcept nogil:
     if order == 0:
         return EITHER
     return FIRST if order > 0 else SECOND
+
+
+cdef int greater_value(const Cell *a, const Cell *b) noexcept nogil:
+    """3.11's winner of two cells that live: the greater value, then the one that lives longer.
+
+    3.11 asks the clock whether a cell with a TTL lives. No log tells when the other one came: what
+    the mirror does not know as expired lives here, so the order of the two does not matter.
+    """
+    cdef int order
+    if a.value_length < 0 or b.value_length < 0:
+        order = compare_unknown(a, b)
+        if order != EITHER:
+            return order
+    else:
+        order = compare_signed_bytes(a.value, a.value_length, b.value, b.value_length)
+        if order != 0:
+            return FIRST if order > 0 else SECOND
+    if a.deletion_time_s != b.deletion_time_s:
+        return FIRST if a.deletion_time_s > b.deletion_time_s else SECOND
+    if a.ttl_s != b.ttl_s:
+        return FIRST if a.ttl_s < b.ttl_s else SECOND
+    return EITHER
+
+
+cdef int compare_signed_bytes(
+    const uint8_t *a, int32_t an, const uint8_t *b, int32_t bn
+) noexcept nogil:
+    """Lexicographic by signed bytes (`ByteBuffer.compareTo`); a prefix is the smaller one."""
+    cdef int32_t i
+    for i in range(an if an < bn else bn):
+        if a[i] != b[i]:
+            return 1 if <int8_t>a[i] > <int8_t>b[i] else -1
+    return (an > bn) - (an < bn)
 
 
 cdef int compare_unknown(const Cell *a, const Cell *b) noexcept nogil:
@@ -262,11 +305,14 @@ cdef void shadow_row(Row *row, const Deletion *outer) noexcept nogil:
     row.n_cells = kept
 
 
-cdef int merge_rows(Arena *arena, const Row *a, const Row *b, Row *out) except -1 nogil:
+cdef int merge_rows(
+    Arena *arena, const Row *a, const Row *b, bint by_value, Row *out
+) except -1 nogil:
     """Merge two versions of one row into `out` (`Row.Merger.merge`, format page 9.2).
 
-    `out` may be `a` or `b`. Keys, relation and hash are `a`'s. Returns the number of cells whose
-    winner only the value in the mirror can tell (for them `b`'s cell is kept; the caller looks).
+    `by_value`: cells as 3.11 reconciles them. `out` may be `a` or `b`. Keys, relation and hash are
+    `a`'s. Returns the number of cells whose winner only the value in the mirror can tell (for them
+    `b`'s cell is kept; the caller looks).
     """
     cdef Row merged = a[0]
     cdef Cell *cells
@@ -299,7 +345,9 @@ cdef int merge_rows(Arena *arena, const Row *a, const Row *b, Row *out) except -
             cells[n].flags &= keep_b
             j += 1
         else:
-            winner = merge_cell(arena, &a.cells[i], &b.cells[j], keep_a, keep_b, &cells[n])
+            winner = merge_cell(
+                arena, &a.cells[i], &b.cells[j], by_value, keep_a, keep_b, &cells[n]
+            )
             undecided += winner == NEEDS_VALUE
             i += 1
             j += 1
@@ -324,7 +372,8 @@ cdef int merge_rows(Arena *arena, const Row *a, const Row *b, Row *out) except -
 
 
 cdef int merge_cell(
-    Arena *arena, const Cell *a, const Cell *b, uint8_t keep_a, uint8_t keep_b, Cell *out
+    Arena *arena, const Cell *a, const Cell *b, bint by_value, uint8_t keep_a, uint8_t keep_b,
+    Cell *out,
 ) except -1 nogil:
     cdef Deletion first, second
     cdef int winner
@@ -343,7 +392,7 @@ cdef int merge_cell(
         # A tombstone beats a counter whatever the timestamps (format page 9.6).
         out[0] = a[0] if a.flags & CELL_TOMBSTONE else b[0]
         return FIRST
-    winner = reconcile_cells(a, b)
+    winner = reconcile_cells(a, b, by_value)
     if winner == NEEDS_VALUE and a.flags & keep_a & b.flags & keep_b & CELL_OF_INSERT:
         winner = EITHER     # one and the same INSERT
     if winner == SECOND or winner == NEEDS_VALUE:

@@ -617,7 +617,9 @@ cdef class RelationWork:
             decode_state(self.relation, &self.arena, state.data, state.length, True, &fragment)
             keep_key(&fragment, item.incoming)
             if item.known_dead:
-                merge_rows(&self.arena, &item.dead, &fragment, &item.dead)
+                merge_rows(
+                    &self.arena, &item.dead, &fragment, self.batch.ties_by_value, &item.dead
+                )
             else:
                 item.dead = fragment
                 item.known_dead = True
@@ -648,10 +650,12 @@ cdef class RelationWork:
         item.undecided = 0
         item.merged = item.incoming[0]
         if item.known_dead:
-            merge_rows(&self.arena, &item.dead, &item.merged, &item.merged)
+            merge_rows(
+                &self.arena, &item.dead, &item.merged, self.batch.ties_by_value, &item.merged
+            )
         if item.exists:
             item.undecided = merge_rows(
-                &self.arena, &item.state, &item.merged, &item.merged
+                &self.arena, &item.state, &item.merged, self.batch.ties_by_value, &item.merged
             )
         at = self._find_partition(
             item.incoming.partition_key, item.incoming.partition_key_length

@@ -12,7 +12,8 @@ from cdc_tail.errors import UnsupportedFormat
 class MutationFormat:
     """How the mutations of one commit-log version differ from the common layout.
 
-    Format page, sections 0, 6.4 and 13.
+    Format page, sections 0, 6.4 and 13. `ties_by_value` is not about bytes: how the version that
+    writes the log reconciles cells of one writetime (section 9.3).
     """
 
     log_version: int
@@ -20,12 +21,13 @@ class MutationFormat:
     unsigned_deletion_time: bool = False
     mutation_flags: bool = False
     epoch: bool = False
+    ties_by_value: bool = False
 
 
 _FORMATS: Final = {
     one.log_version: one
     for one in (
-        MutationFormat(6, "3.11"),
+        MutationFormat(6, "3.11", ties_by_value=True),
         MutationFormat(7, "4.0, 4.1, 5.0 and later with storage_compatibility_mode CASSANDRA_4"),
         MutationFormat(8, "5.0", unsigned_deletion_time=True),
         MutationFormat(9, "6.0", unsigned_deletion_time=True, mutation_flags=True, epoch=True),

@@ -1,16 +1,19 @@
-"""Cassandra's merge of partition updates (4.0 and later), cell by cell: any order, any repetition
-gives the same state.
+"""Cassandra's merge of partition updates, cell by cell: any order, any repetition gives the same
+state.
 
 Counter contexts are merged in `counters.py`. Nothing here looks at the clock: what has expired is
-the reader's question.
+the reader's question. 3.11 does look, and merges cells of one writetime by another rule: `by_value`
+is that rule for cells that have not expired.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from tests.reference.counters import merge_contexts
+from tests.reference.cursor import signed
 from tests.reference.model import (
     EXPIRED_LIVENESS_TTL,
     Cell,
@@ -119,7 +122,18 @@ def _cell_rank(cell: Cell) -> tuple[int, bool, bool, int, int, bytes]:
     )
 
 
-def merge_cells(left: Cell, right: Cell, *, counter: bool) -> Cell:
+def _cell_rank_by_value(cell: Cell) -> tuple[int, bool, tuple[int, ...], float, int]:
+    return (
+        cell.writetime_us,
+        cell.deleted,
+        tuple(signed(byte, 8) for byte in cell.value),
+        # What never expires lives longest.
+        math.inf if cell.local_deletion_seconds is None else cell.local_deletion_seconds,
+        -cell.ttl_seconds,
+    )
+
+
+def merge_cells(left: Cell, right: Cell, *, counter: bool, by_value: bool = False) -> Cell:
     """The cell that wins; two live counter cells become one that holds the newest shards of
     both.
     """
@@ -129,10 +143,18 @@ def merge_cells(left: Cell, right: Cell, *, counter: bool) -> Cell:
         if not left.deleted:
             newest = max(left.writetime_us, right.writetime_us)
             return replace(left, writetime_us=newest, value=merge_contexts(left.value, right.value))
+    if by_value:
+        return left if _cell_rank_by_value(left) >= _cell_rank_by_value(right) else right
     return left if _cell_rank(left) >= _cell_rank(right) else right
 
 
-def merge_rows(rows: Sequence[Row], outer: Deletion | None, counters: frozenset[str]) -> Row | None:
+def merge_rows(
+    rows: Sequence[Row],
+    outer: Deletion | None,
+    counters: frozenset[str],
+    *,
+    by_value: bool = False,
+) -> Row | None:
     """Rows of one clustering merged under the deletion that covers them; None where nothing is left
     to say.
     """
@@ -168,7 +190,9 @@ def merge_rows(rows: Sequence[Row], outer: Deletion | None, counters: frozenset[
             key = (cell.column, cell.path)
             known = cells.get(key)
             cells[key] = (
-                cell if known is None else merge_cells(known, cell, counter=cell.column in counters)
+                cell
+                if known is None
+                else merge_cells(known, cell, counter=cell.column in counters, by_value=by_value)
             )
     merged = replace(
         rows[0],
@@ -212,12 +236,15 @@ def apply_update(
     *,
     compare: Compare = compare_bytes,
     counters: frozenset[str] = frozenset(),
+    by_value: bool = False,
 ) -> None:
     """Merges one update into the partition. `counters` names the table's counter columns."""
     partition.deletion = stronger(update.deletion, partition.deletion)
     partition.ranges.update(ranges_of(update.unfiltereds))
     statics = [row for row in (partition.static_row, update.static_row) if row is not None]
-    partition.static_row = merge_rows(statics, partition.deletion, counters) if statics else None
+    partition.static_row = (
+        merge_rows(statics, partition.deletion, counters, by_value=by_value) if statics else None
+    )
     incoming = {row.clustering: row for row in update.unfiltereds if isinstance(row, Row)}
     for clustering in [*partition.rows, *(c for c in incoming if c not in partition.rows)]:
         outer = partition.deletion
@@ -229,7 +256,7 @@ def apply_update(
             for row in (partition.rows.get(clustering), incoming.get(clustering))
             if row is not None
         ]
-        merged = merge_rows(rows, outer, counters)
+        merged = merge_rows(rows, outer, counters, by_value=by_value)
         if merged is None:
             partition.rows.pop(clustering, None)
         else:

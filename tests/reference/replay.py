@@ -32,10 +32,14 @@ class Replay:
     catalog: Catalog = field(default_factory=Catalog)
     updates: dict[UUID, list[tuple[Place, PartitionUpdate]]] = field(default_factory=dict)
     truncated_at: dict[UUID, Place] = field(default_factory=dict)
+    by_value: bool = False
+    """Whether cells of one writetime are merged as 3.11, which wrote the last segment, does."""
 
     def read(self, data: bytes, keys: Mapping[str, bytes] | None = None) -> None:
         """Takes in a segment; segments come in the order of their ids."""
-        segment_id = read_descriptor(data).segment_id
+        descriptor = read_descriptor(data)
+        segment_id = descriptor.segment_id
+        self.by_value = descriptor.version.ties_by_value
         for item in read_segment(data, self.catalog, keys):
             if not isinstance(item, Decoded):
                 continue
@@ -63,7 +67,7 @@ class Replay:
                 continue
             state = found.setdefault(update.key, Partition())
             current = _without_dropped(update, table)
-            apply_update(state, current, compare=compare, counters=counters)
+            apply_update(state, current, compare=compare, counters=counters, by_value=self.by_value)
         return found
 
     def select(self, table: RefTable, now_seconds: int) -> Iterator[SelectedRow]:

@@ -16,13 +16,15 @@ class LogVersion:
     `mutation_flags`: a flag byte stands before the update count. `table_epoch`: a `uvint` epoch
     stands behind
     each table id. `unsigned_deletion_times`: local deletion times are unsigned (to 2106) instead of
-    signed (2038).
+    signed (2038). `ties_by_value`: its writer takes the greater value of two cells of one writetime
+    that live, also where one expires.
     """
 
     number: int
     mutation_flags: bool
     table_epoch: bool
     unsigned_deletion_times: bool
+    ties_by_value: bool = False
 
     def local_deletion_seconds(self, raw: int) -> int:
         """Seconds since the epoch from the wrapped 32-bit sum; negative values are invalid in
@@ -33,7 +35,11 @@ class LogVersion:
 
 LOG_VERSIONS: dict[int, LogVersion] = {
     6: LogVersion(
-        6, mutation_flags=False, table_epoch=False, unsigned_deletion_times=False
+        6,
+        mutation_flags=False,
+        table_epoch=False,
+        unsigned_deletion_times=False,
+        ties_by_value=True,
     ),  # 3.11
     7: LogVersion(
         7, mutation_flags=False, table_epoch=False, unsigned_deletion_times=False

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cmp_to_key
 from random import Random
 
@@ -77,10 +77,16 @@ _PATHS: dict[str, Sequence[bytes]] = {
 
 @dataclass(frozen=True)
 class Subject:
-    """A table as both decoders know it."""
+    """A table as both decoders know it, and the version whose log tells of it."""
 
     table: Table
     reference: RefTable
+    log_version: int = LOG_VERSION
+
+    @property
+    def by_value(self) -> bool:
+        """Whether cells of one writetime are merged as 3.11 does."""
+        return LOG_VERSIONS[self.log_version].ties_by_value
 
     def mirror(self) -> MemoryMirror:
         """An empty mirror, with the types that a column gets if nothing was chosen."""
@@ -91,14 +97,14 @@ class Subject:
         batch = Batch(mirror.catalog)
         for number, raw in enumerate(mutations, 1):
             place = Position(1, number)
-            assert decode_kept(raw, batch, log_version=LOG_VERSION, position=place) is None
+            assert decode_kept(raw, batch, log_version=self.log_version, position=place) is None
         assert not batch.rejections
         return batch
 
     def encoded(self, update: PartitionUpdate) -> bytes:
         """The mutation of one update."""
         tables = {self.reference.id: self.reference}
-        return encode_mutation(Mutation((update,)), LOG_VERSIONS[LOG_VERSION], tables)
+        return encode_mutation(Mutation((update,)), LOG_VERSIONS[self.log_version], tables)
 
 
 def subject_of(table: Table) -> Subject:
@@ -111,6 +117,8 @@ def subject_of(table: Table) -> Subject:
 
 
 EVERYTHING, COUNTS, INEXACT = map(subject_of, parse_cql(_CQL))
+BY_VALUE = replace(EVERYTHING, log_version=6)
+INEXACT_BY_VALUE = replace(INEXACT, log_version=6)
 
 
 class History:
@@ -137,7 +145,9 @@ class History:
     def _expiry(self) -> tuple[int, int | None]:
         if self._counter or self._choose.random() < 0.6:
             return 0, None
-        return self._choose.choice(((10, NOW - 1), (10, NOW + 5), (20, NOW + 5), (20, NOW + 9)))
+        # 3.11 asks the clock which of two cells wins: there, what has expired depends on the order.
+        first = NOW + 1 if self._subject.by_value else NOW - 1
+        return self._choose.choice(((10, first), (10, NOW + 5), (20, NOW + 5), (20, NOW + 9)))
 
     def _update(self) -> PartitionUpdate:
         choose, table = self._choose, self._subject.table

@@ -23,7 +23,9 @@ def merged(subject: Subject, updates: Iterable[PartitionUpdate]) -> dict[bytes, 
     found: dict[bytes, Partition] = {}
     for update in updates:
         partition = found.setdefault(update.key, Partition())
-        apply_update(partition, update, compare=compare, counters=counters)
+        apply_update(
+            partition, update, compare=compare, counters=counters, by_value=subject.by_value
+        )
     return found
 
 

@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 from tests.reference.counters import Shard, count, merge_contexts, write_context
 from tests.reference.model import Cell, Deletion, Liveness, PartitionUpdate, Row
 from tests.support.histories import (
+    BY_VALUE,
     COUNTS,
     EVERYTHING,
     INEXACT,
+    INEXACT_BY_VALUE,
     NOW,
     US,
     History,
@@ -23,7 +25,10 @@ from tests.support.memory_mirror import Field, MemoryMirror
 from tests.support.merged import check_states, expected_rows, merged
 from tests.support.row_state import read_state
 
-SUBJECTS = {subject.table.name: subject for subject in (EVERYTHING, COUNTS, INEXACT)}
+SUBJECTS = {
+    f"{subject.table.name}, log version {subject.log_version}": subject
+    for subject in (EVERYTHING, COUNTS, INEXACT, BY_VALUE, INEXACT_BY_VALUE)
+}
 SLOW = settings(deadline=None, suppress_health_check=list(HealthCheck))
 
 
@@ -130,26 +135,24 @@ def cell(
     return Cell("v", US + writetime, ttl, expires if ttl else None, value=value(number))
 
 
-def rows_after(*rows: Row, together: bool) -> list[dict[str, Field]]:
+def rows_after(*rows: Row, together: bool, subject: Subject = EVERYTHING) -> list[dict[str, Field]]:
     """The rows of the mirror after these writes of one row, in one batch or each in its own."""
     columns = tuple(dict.fromkeys(c.column for row in rows for c in row.cells))
     raw = [
-        EVERYTHING.encoded(
+        subject.encoded(
             PartitionUpdate(
-                EVERYTHING.table.id,
+                subject.table.id,
                 "",
                 value(1),
                 unfiltereds=(row,),
-                regular_columns=tuple(
-                    c.name for c in EVERYTHING.table.regulars if c.name in columns
-                ),
+                regular_columns=tuple(c.name for c in subject.table.regulars if c.name in columns),
             )
         )
         for row in rows
     ]
-    mirror = EVERYTHING.mirror()
+    mirror = subject.mirror()
     for group in [raw] if together else [[one] for one in raw]:
-        mirror.apply(EVERYTHING.batch(mirror, group), NOW)
+        mirror.apply(subject.batch(mirror, group), NOW)
     return list(mirror.rows.rows.values())
 
 
@@ -179,6 +182,74 @@ def test_cells(winner: Cell, loser: Cell, together: bool) -> None:
         rows = [Row(KEY, liveness=live, cells=(one,)) for one in cells]
         (row,) = rows_after(*rows, together=together)
         assert row["v"] == expected
+
+
+@pytest.mark.parametrize(
+    ("winner", "loser"),
+    [
+        pytest.param(cell(2, number=1), cell(1, number=9), id="higher-timestamp"),
+        pytest.param(cell(1, dead=NOW), cell(1, number=9), id="tombstone-beats-plain"),
+        pytest.param(cell(1, dead=NOW - 9), cell(1, ttl=10), id="tombstone-beats-expiring"),
+        pytest.param(cell(1, number=9), cell(1, ttl=10, number=1), id="greater-value-beats-ttl"),
+        pytest.param(cell(1, ttl=10, number=9), cell(1, number=1), id="greater-value-with-ttl"),
+        pytest.param(cell(1, number=1), cell(1, number=-1), id="values-are-signed-bytes"),
+        pytest.param(cell(1, number=1), Cell("v", US + 1, value=b""), id="a-prefix-is-smaller"),
+        pytest.param(
+            cell(1, ttl=20, expires=LATER, number=9),
+            cell(1, ttl=10, expires=LATEST, number=1),
+            id="value-before-expiry",
+        ),
+    ],
+)
+@pytest.mark.parametrize("together", [True, False])
+def test_cells_of_3_11(winner: Cell, loser: Cell, together: bool) -> None:
+    live = Liveness(US)
+    expected = None if winner.deleted else winner.value
+    for cells in ((winner, loser), (loser, winner), (winner, loser, winner)):
+        rows = [Row(KEY, liveness=live, cells=(one,)) for one in cells]
+        (row,) = rows_after(*rows, together=together, subject=BY_VALUE)
+        assert row["v"] == expected
+
+
+@pytest.mark.parametrize(
+    ("winner", "loser"),
+    [
+        pytest.param(cell(1), cell(1, ttl=10), id="no-expiry-beats-expiry"),
+        pytest.param(
+            cell(1, ttl=10, expires=LATEST), cell(1, ttl=5, expires=LATER), id="later-expiry"
+        ),
+    ],
+)
+@pytest.mark.parametrize("together", [True, False])
+def test_cells_of_3_11_with_the_same_value(winner: Cell, loser: Cell, together: bool) -> None:
+    for cells in ((winner, loser), (loser, winner)):
+        rows = [Row(KEY, liveness=Liveness(US), cells=(one,)) for one in cells]
+        (row,) = rows_after(*rows, together=together, subject=BY_VALUE)
+        (stored,) = read_state(row["_cdc"] or b"").cells.values()
+        assert stored.ttl_s == winner.ttl_seconds
+        assert stored.deletion_time_s == winner.local_deletion_seconds
+
+
+def test_what_the_mirror_has_seen_expire_wins_a_tie_of_3_11() -> None:
+    expiring, plain = cell(1, ttl=10, number=1), cell(1, number=9)
+    raw = [
+        BY_VALUE.encoded(
+            PartitionUpdate(
+                BY_VALUE.table.id,
+                "",
+                value(1),
+                unfiltereds=(Row(KEY, liveness=Liveness(US), cells=(one,)),),
+                regular_columns=("v",),
+            )
+        )
+        for one in (expiring, plain)
+    ]
+    mirror = BY_VALUE.mirror()
+    mirror.apply(BY_VALUE.batch(mirror, raw[:1]), NOW)
+    mirror.expire(LATER)
+    mirror.apply(BY_VALUE.batch(mirror, raw[1:]), LATER)
+    (row,) = mirror.rows.rows.values()
+    assert row["v"] is None
 
 
 @pytest.mark.parametrize(
