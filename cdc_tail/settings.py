@@ -221,6 +221,26 @@ class MirrorSettings(_Section):
         )
 
 
+class SnapshotSettings(_Section):
+    """How rows that tables have already are copied (`cdc-tail snapshot`, and for new tables)."""
+
+    tables: Literal["never", "altered", "new"] = Field(
+        default="altered",
+        description="Which tables `run` copies by itself. altered: those that get cdc = true by an"
+        " ALTER TABLE in the log; new: also those that it finds and that were never copied.",
+    )
+    consistency: str = Field(
+        default="LOCAL_QUORUM", description="Consistency level of its reads, and of verify's."
+    )
+    parallel: int = Field(default=4, ge=1, le=64, description="Token ranges read at a time.")
+    page_rows: int = Field(
+        default=1000, ge=10, le=50_000, description="Rows in a page, and in one transaction."
+    )
+    max_rows_per_second: int = Field(
+        default=0, ge=0, description="Read no more than that; 0 means as fast as it goes."
+    )
+
+
 class Settings(_Section):
     """Everything that can be set; immutable once loaded."""
 
@@ -239,6 +259,7 @@ class Settings(_Section):
     lease: LeaseSettings = LeaseSettings()
     http: HttpSettings = HttpSettings()
     log: LogSettings = LogSettings()
+    snapshot: SnapshotSettings = SnapshotSettings()
     vault: VaultSettings = VaultSettings()
 
     def redacted(self) -> dict[str, Any]:

@@ -143,7 +143,7 @@ class Writer:
             self.lease = None
 
     def query(self, ask: Callable[[Connection], _T]) -> _T:
-        """What `ask` reads, in a transaction of its own."""
+        """What `ask` reads (or writes), in a transaction of its own."""
         with self._transaction() as conn:
             return ask(conn)
 
@@ -190,6 +190,11 @@ class Writer:
         self._renewed_at = time.monotonic()
         applied.dead_letters += len(work.letters)
         return applied
+
+    def apply_rows(self, batch: Batch, commit: Callable[[Connection], None]) -> Applied:
+        """Apply rows that come from no log, with what `commit` writes; no checkpoint moves."""
+        sink = self._open_sink()
+        return self._on_present_mirrors(lambda: sink.apply(batch, commit))
 
     def expire(self) -> Applied:
         """Let TTLs take effect, of some thousand rows at most: `rows` tells whether to go on."""

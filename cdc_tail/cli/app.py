@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from cdc_tail.cli import demo, inspect, replay, run, status, verify, version
+from cdc_tail.cli import demo, inspect, replay, run, snapshot, status, verify, version
 from cdc_tail.cli.common import tell_error
 from cdc_tail.errors import CdcTailError
 
@@ -41,6 +41,7 @@ app = typer.Typer(
 )
 app.command("run")(run.run)
 app.command("replay")(replay.replay)
+app.command("snapshot")(snapshot.snapshot)
 app.command("status")(status.status)
 app.command("inspect")(inspect.inspect)
 app.command("verify")(verify.verify)

@@ -164,3 +164,28 @@ CREATE TABLE IF NOT EXISTS cdc_tail.schema_history (
 );
 COMMENT ON COLUMN cdc_tail.schema_history.written_us IS
     'newest writetime (microseconds) among the schema rows that the definition comes from';
+
+-- Snapshots: how far the rows that a table had in Cassandra are copied. One row per table, from the
+-- request on; a new snapshot of a table takes the place of a finished one.
+CREATE TABLE IF NOT EXISTS cdc_tail.snapshot (
+    table_id      uuid PRIMARY KEY,
+    keyspace_name text NOT NULL,
+    table_name    text NOT NULL,
+    reason        text NOT NULL CHECK (reason IN ('command', 'altered', 'found')),
+    requested_at  timestamptz NOT NULL DEFAULT now(),
+    started_at    timestamptz,
+    finished_at   timestamptz,
+    rows          bigint NOT NULL DEFAULT 0
+);
+COMMENT ON COLUMN cdc_tail.snapshot.reason IS
+    'command: asked for; altered: the log brought cdc = true; found: mirrored without ever having '
+    'been copied';
+
+-- Tokens from start_token to end_token, both included; up to next_token (excluded) it is done.
+CREATE TABLE IF NOT EXISTS cdc_tail.snapshot_range (
+    table_id    uuid NOT NULL REFERENCES cdc_tail.snapshot ON DELETE CASCADE,
+    start_token bigint NOT NULL,
+    end_token   bigint NOT NULL,
+    next_token  numeric NOT NULL,
+    PRIMARY KEY (table_id, start_token)
+);
