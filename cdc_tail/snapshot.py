@@ -11,6 +11,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final, Self
@@ -49,7 +50,7 @@ log = structlog.get_logger()
 # A range is small enough to be read again, and there are some for each worker.
 RANGE_BYTES: Final = 32 << 20
 MIN_RANGES, MAX_RANGES = 16, 8192
-WAIT_SECONDS: Final = 0.5
+WAIT_SECONDS: Final = 0.2
 
 
 @dataclass(slots=True)
@@ -250,56 +251,50 @@ class _Readers:
         self._left = len(ranges)
         self._stopping = stopping
         self._given_up = threading.Event()
-        self._ready: queue.Queue[tuple[TokenRange, Chunk] | Exception] = queue.Queue(parallel)
-        self._threads = [
-            threading.Thread(target=self._work, name=f"snapshot-{number}", daemon=True)
-            for number in range(min(parallel, len(ranges)))
-        ]
+        self._ready: queue.Queue[tuple[TokenRange, Chunk]] = queue.Queue(parallel)
+        self._pool = ThreadPoolExecutor(parallel, thread_name_prefix="snapshot")
+        self._work_of: list[Future[None]] = []
+        self._parallel = min(parallel, len(ranges))
 
     def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
+        self._work_of = [self._pool.submit(self._work) for _ in range(self._parallel)]
         return self
 
     def __exit__(self, *_: object) -> None:
         self._given_up.set()
-        for thread in self._threads:
-            while thread.is_alive():
-                self._drop_ready()
-                thread.join(WAIT_SECONDS / 10)
+        while not all(one.done() for one in self._work_of):
+            self._take()
+        self._pool.shutdown()
 
     def __iter__(self) -> Iterator[tuple[TokenRange, Chunk]]:
         """What is read, until all ranges are. Raises what a thread raised, and Stopped."""
         while self._left:
             if self._stopping.is_set():
                 raise Stopped
-            try:
-                found = self._ready.get(timeout=WAIT_SECONDS)
-            except queue.Empty:
+            found = self._take()
+            if found is None:
+                for one in self._work_of:
+                    if one.done():
+                        one.result()
                 continue
-            if isinstance(found, Exception):
-                raise found
             token_range, chunk = found
             self._left -= chunk.next > token_range.end
             yield found
 
-    def _work(self) -> None:
+    def _take(self) -> tuple[TokenRange, Chunk] | None:
+        """What is ready, or None after a while."""
         try:
-            while not self._given_up.is_set():
-                try:
-                    token_range = self._todo.get_nowait()
-                except queue.Empty:
-                    return
-                for chunk in self._reader.chunks(token_range.next, token_range.end):
-                    self._ready.put((token_range, chunk))
-                    if self._given_up.is_set():
-                        return
-        except Exception as error:  # raised again where it is waited for
-            self._ready.put(error)
-
-    def _drop_ready(self) -> None:
-        try:
-            while True:
-                self._ready.get_nowait()
+            return self._ready.get(timeout=WAIT_SECONDS)
         except queue.Empty:
-            return
+            return None
+
+    def _work(self) -> None:
+        while not self._given_up.is_set():
+            try:
+                token_range = self._todo.get_nowait()
+            except queue.Empty:
+                return
+            for chunk in self._reader.chunks(token_range.next, token_range.end):
+                self._ready.put((token_range, chunk))
+                if self._given_up.is_set():
+                    return

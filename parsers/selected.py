@@ -192,17 +192,17 @@ def _columns(
             columns.append(ColumnDelta(place.number, (Cell(writetime_us, value),)))
             continue
         ttl_s: int = max(_i32(left)[0], 1)
-        if last is None or ttl_s > last.ttl_s:
-            last = Expiry(ttl_s, now_s + ttl_s)
-        cell = Cell(writetime_us, value, ttl_s, now_s + ttl_s)
+        own = Expiry(ttl_s, now_s + ttl_s)
+        last = own if last is None else max(last, own)
+        cell = Cell(writetime_us, value, own.ttl_s, own.expires_s)
         columns.append(ColumnDelta(place.number, (cell,)))
     rest = None if stays else last
     for index, place, value in untimed:
         delta, its_last, its_stays = _elements(place, value, row, as_of, rest)
         columns[index] = delta
         stays = stays or its_stays
-        if its_last is not None and (last is None or its_last.ttl_s > last.ttl_s):
-            last = its_last
+        if its_last is not None:
+            last = its_last if last is None else max(last, its_last)
     return columns, None if stays else last
 
 
@@ -232,19 +232,16 @@ def _elements(
     cells = []
     last: Expiry | None = None
     stays = False
-    for path, (_, item), writetime_us, ttl_s in zip(
-        paths, elements, writetimes, ttls, strict=True
-    ):
+    for path, (_, item), writetime_us, ttl_s in zip(paths, elements, writetimes, ttls, strict=True):
         if item is None or writetime_us is None:
             continue  # a field of a user-defined type that is not set
         if ttl_s is None:
             stays = True
             cells.append(Cell(writetime_us, item, path=path))
             continue
-        ttl_s = max(ttl_s, 1)
-        if last is None or ttl_s > last.ttl_s:
-            last = Expiry(ttl_s, as_of.now_s + ttl_s)
-        cells.append(Cell(writetime_us, item, ttl_s, as_of.now_s + ttl_s, path))
+        own = Expiry(max(ttl_s, 1), as_of.now_s + max(ttl_s, 1))
+        last = own if last is None else max(last, own)
+        cells.append(Cell(writetime_us, item, own.ttl_s, own.expires_s, path))
     return ColumnDelta(place.number, cells, deletion), last, stays
 
 
@@ -278,9 +275,7 @@ def _split(column: Column, value: bytes) -> list[tuple[bytes, bytes | None]]:
         case MapType():
             twice = int.from_bytes(value[:4]) * 2
             items = list(_items(twice.to_bytes(4) + value[4:]))
-            return [
-                (key or b"", item) for key, item in zip(items[::2], items[1::2], strict=True)
-            ]
+            return [(key or b"", item) for key, item in zip(items[::2], items[1::2], strict=True)]
         case UdtType(field_names=names):
             fields = []
             position = 0

@@ -59,7 +59,7 @@ def request_snapshot(connection: Connection, table: Table, reason: Reason) -> bo
 
 
 def requested(connection: Connection, reasons: Sequence[Reason]) -> list[UUID]:
-    """Ids of the tables whose snapshot was asked for, for one of these reasons, and not finished."""
+    """Ids of the tables whose snapshot was asked for one of these reasons and is not finished."""
     found = connection.execute(
         """
         SELECT table_id FROM cdc_tail.snapshot
@@ -89,9 +89,7 @@ def try_lock(connection: Connection, table_id: UUID) -> bool:
 
 def unlock(connection: Connection, table_id: UUID) -> None:
     """Let another process copy the table."""
-    connection.execute(
-        "SELECT pg_advisory_unlock(%s, hashtext(%s))", (_LOCK_CLASS, str(table_id))
-    )
+    connection.execute("SELECT pg_advisory_unlock(%s, hashtext(%s))", (_LOCK_CLASS, str(table_id)))
 
 
 def begin(connection: Connection, table_id: UUID, ranges: Sequence[TokenRange]) -> Snapshot:
