@@ -96,10 +96,9 @@ class Writer:
         """
         self.close()
         try:
-            conn = psycopg.connect(self._conninfo)
+            self._sink = PostgresSink(psycopg.connect(self._conninfo))
         except psycopg.Error as error:
             raise SinkUnavailable(f"PostgreSQL does not answer: {_first_line(error)}") from error
-        self._sink = PostgresSink(conn)
         with self._transaction() as sink_conn:
             if self.lease is not None:
                 self._checkpoints.renew(sink_conn, self.lease)
