@@ -66,11 +66,32 @@ def _value(column: bytes, chooser: random.Random) -> bytes:
             return struct.pack(">q", 1_600_000_000_000 + chooser.randrange(10**11))
 
 
-def mutation(kind: str, key: int, writetime_us: int, chooser: random.Random) -> bytes:
-    """One mutation: "insert" of all columns, "update" of two, or "delete" of the row."""
-    head = b"\x01" + TABLE_ID.bytes + _counted(b"customer-%08d" % (key // 4)) + b"\x10"
+def partition_deletion(customer: int, writetime_us: int) -> bytes:
+    """One mutation that deletes a whole partition."""
+    return (
+        b"\x01"
+        + TABLE_ID.bytes
+        + _counted(b"customer-%08d" % customer)
+        + b"\x14"
+        + uvint(writetime_us - _TIMESTAMP_EPOCH)
+        + uvint(writetime_us // 1_000_000 - _DELETION_EPOCH)
+        + b"\x00\x00"
+        + b"\x00\x00"
+        + b"\x00"
+        + b"\x01"
+    )
+
+
+def mutation(
+    kind: str, key: int, writetime_us: int, chooser: random.Random, *, lines: int = 4
+) -> bytes:
+    """One mutation: "insert" of all columns, "update" of two, or "delete" of the row.
+
+    Partitions have `lines` rows each.
+    """
+    head = b"\x01" + TABLE_ID.bytes + _counted(b"customer-%08d" % (key // lines)) + b"\x10"
     stats = uvint(writetime_us - _TIMESTAMP_EPOCH)
-    clustering = b"\x00" + struct.pack(">i", key % 4)
+    clustering = b"\x00" + struct.pack(">i", key % lines)
     if kind == "delete":
         seconds = writetime_us // 1_000_000
         return (

@@ -6,6 +6,7 @@ order: `buckets`, `set_watermarks`, `load_rows`, `load_partitions`, `load_scan`,
 `decide`, for ties `load_values` and `decide` again, then the parameters of the writes. Questions
 and answers are PostgreSQL's binary arrays; numbers count the items of a question from 1.
 """
+from cpython.pyport cimport PY_SSIZE_T_MAX
 from libc.stdint cimport INT64_MAX, INT64_MIN, int32_t, int64_t, uint8_t, uint32_t
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcmp, memcpy, memset
@@ -204,8 +205,11 @@ cdef class RelationWork:
     cdef int64_t truncated_us[16]       # up to then all is deleted
     cdef int64_t now_s
     cdef int32_t counts[5]
+    cdef int32_t written                # items before it have been given by `new_rows`
 
-    def __cinit__(self, Batch batch not None, Relation relation not None):
+    def __cinit__(
+        self, Batch batch not None, Relation relation not None, RelationWork tombstones=None
+    ):
         cdef int32_t i, at
         cdef Partition *partition
         cdef const TableCode *code = (<Catalog>batch.catalog).find(relation.code.id)
@@ -224,6 +228,9 @@ cdef class RelationWork:
             self.row_watermarks[i] = INT64_MIN
             self.partition_watermarks[i] = INT64_MIN
             self.truncated_us[i] = INT64_MIN
+        if tombstones is not None:
+            self._share(tombstones)
+            return
         for i in range(batch.n_rows):
             if batch.rows[i].relation == self.relation_code:
                 self._add(batch.rows[i])
@@ -246,6 +253,23 @@ cdef class RelationWork:
         free(self.partitions)
         free(self.partition_slots)
         free(self.wanted)
+
+    cdef int _share(self, RelationWork other) except -1:
+        """Take over the partitions of another work, which stays as long as this one."""
+        cdef int32_t i, at
+        self.pins.append(other)
+        self.asked = other._scanned()
+        for i in range(16):
+            self.row_watermarks[i] = other.row_watermarks[i]
+            self.partition_watermarks[i] = other.partition_watermarks[i]
+            self.truncated_us[i] = other.truncated_us[i]
+        for i in range(other.n_partitions):
+            at = self._add_partition(
+                other.partitions[i].fresh.key, other.partitions[i].fresh.key_length
+            )
+            self.partitions[at] = other.partitions[i]
+            self.partitions[at].novel = False
+        return 0
 
     cdef Item *_add(self, Row *row) except NULL:
         cdef void *grown
@@ -402,7 +426,7 @@ cdef class RelationWork:
         cdef Buffer out
         cdef Row row
         cdef int32_t i
-        self.asked = [i for i in range(self.n_partitions) if self.partitions[i].novel]
+        self.asked = self._scanned()
         if not self.asked:
             return None
         buffer_init(&out)
@@ -417,8 +441,19 @@ cdef class RelationWork:
         finally:
             buffer_free(&out)
 
+    cdef list _scanned(self):
+        return [i for i in range(self.n_partitions) if self.partitions[i].novel]
+
+    def for_scan(self):
+        """A work that sees the same tombstones and holds no rows: for `load_scan` of some of them.
+
+        A partition may have any number of rows in the mirror: they are decided and written page by
+        page, each page by such a work, after this one is written.
+        """
+        return RelationWork(self.batch, self.relation, self)
+
     def load_scan(self, bytes numbers, bytes states, list clusterings):
-        """The mirror's rows in the partitions of `scan_keys`.
+        """The mirror's rows in the partitions of `scan_keys`, but for those of the batch.
 
         `clusterings` are the arrays of the clustering columns; empty where the state keeps them.
         """
@@ -633,6 +668,7 @@ cdef class RelationWork:
         """
         cdef int32_t i, waiting = 0
         self.now_s = now_s
+        self.written = 0
         with nogil:
             for i in range(5):
                 self.counts[i] = 0
@@ -835,24 +871,34 @@ cdef class RelationWork:
         """Array of key records of the rows to delete; None for none."""
         return self._keys_of([i for i in range(self.n_items) if self.items[i].outcome == GONE])
 
-    def new_rows(self):
-        """COPY BINARY data of the rows to insert, in key order; None for none."""
+    def new_rows(self, Py_ssize_t piece_bytes=PY_SSIZE_T_MAX):
+        """COPY BINARY data of the rows to insert, in key order; None for none.
+
+        At most one row more than `piece_bytes`: called again it goes on, and returns None when all
+        was given. So PostgreSQL inserts one piece while the next one is made.
+        """
         cdef Buffer out
         cdef int32_t i
-        if self.counts[NEW] == 0:
+        if self.counts[NEW] == 0 or self.written > self.n_items:
             return None
         buffer_init(&out)
         try:
             with nogil:
-                put_bytes(&out, COPY_SIGNATURE, 11)
-                put_i32(&out, 0)
-                put_i32(&out, 0)
-                for i in range(self.n_items):
+                if self.written == 0:
+                    put_bytes(&out, COPY_SIGNATURE, 11)
+                    put_i32(&out, 0)
+                    put_i32(&out, 0)
+                for i in range(self.written, self.n_items):
+                    if out.length > piece_bytes:
+                        break
+                    self.written += 1
                     if self.items[i].outcome == NEW:
                         put_row_tuple(
                             self.relation, &self.items[i].merged, self.now_s, &self.scratch, &out
                         )
-                put_i16(&out, -1)
+                if self.written == self.n_items and out.length <= piece_bytes:
+                    self.written += 1
+                    put_i16(&out, -1)
             return taken(&out)
         finally:
             buffer_free(&out)

@@ -13,14 +13,14 @@ from typing import Any, Final
 
 import psycopg
 from psycopg import sql
-from psycopg.adapt import Dumper
-from psycopg.pq import Format
 
 from cdc_tail.errors import MirrorChanged, RowRejected, SchemaMismatch, SinkUnavailable
 from parsers._work import RelationWork
 from parsers.decoder import Batch, CompiledTable
 from sinks.base import Applied
+from sinks.postgres.binary import Binary, BinaryDumper
 from sinks.postgres.catalog import Connection, Mirror
+from sinks.postgres.scan import scanned
 from sinks.postgres.target import Target, make_target
 
 # Every statement looks rows up by their whole key, so a plain index scan per key is right whatever
@@ -32,8 +32,8 @@ SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_bitmapscan = o
 SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan; SET jit = off
 """
 
-# COPY data goes out in pieces, so that psycopg never holds it twice.
-_COPY_BYTES: Final = 1 << 18
+# COPY data is made and sent in pieces: PostgreSQL inserts one while we make the next.
+_COPY_BYTES: Final = 1 << 17
 
 _LOCK_BUCKETS: Final = b"""
 SELECT b.mirror_id, b.bucket, b.generation,
@@ -84,22 +84,6 @@ UPDATE cdc_tail.bucket b
 """
 
 
-class Binary:
-    """A parameter that is in PostgreSQL's binary form already; its cast tells the type."""
-
-    __slots__ = ("data",)
-
-    def __init__(self, data: bytes) -> None:
-        self.data = data
-
-
-class _BinaryDumper(Dumper):
-    format = Format.BINARY
-
-    def dump(self, obj: Binary) -> bytes:
-        return obj.data
-
-
 class PostgresSink:
     """Applies batches over one connection.
 
@@ -109,7 +93,7 @@ class PostgresSink:
     def __init__(self, connection: Connection) -> None:
         """`connection` is this sink's own, and not in autocommit mode. Raises psycopg.Error."""
         self.connection = connection
-        connection.adapters.register_dumper(Binary, _BinaryDumper)
+        connection.adapters.register_dumper(Binary, BinaryDumper)
         with connection.transaction():
             connection.execute(_SESSION)
         self._targets: dict[CompiledTable, list[Target]] = {}
@@ -212,10 +196,6 @@ class PostgresSink:
         partitions = work.partition_keys()
         if partitions is not None:
             work.load_partitions(*self._arrays(_READ_PARTITIONS, [Binary(partitions), mirror_id]))
-            scan = work.scan_keys()
-            if scan is not None:
-                numbers, states, *clusterings = self._arrays(target.scan_partitions, [Binary(scan)])
-                work.load_scan(numbers, states, clusterings)
         dead = work.dead_keys()
         if dead is not None:
             work.load_dead(*self._arrays(_READ_DEAD, [*map(Binary, dead), mirror_id]))
@@ -224,7 +204,15 @@ class PostgresSink:
             numbers, *values = self._arrays(target.read_values(columns), [Binary(tied)])
             work.load_values(numbers, columns, values)
             work.decide(now_s)
-        return self._write(target, work)
+        applied = self._write(target, work)
+        scan = work.scan_keys()
+        if scan is not None:
+            for numbers, states, *clusterings in scanned(self.connection, target, scan):
+                page = work.for_scan()
+                page.load_scan(numbers, states, clusterings)
+                page.decide(now_s)
+                applied += self._write(target, page)
+        return applied
 
     def _write(self, target: Target, work: RelationWork) -> Applied:
         same, new, changed, gone, dead = work.counted()
@@ -241,12 +229,10 @@ class PostgresSink:
                 [Binary(rows), *map(Binary, masks)],
                 target,
             )
-        data = work.new_rows()
-        if data is not None:
+        if new:
             with self.connection.cursor() as cursor, cursor.copy(target.copy) as copy:
-                view = memoryview(data)
-                for start in range(0, len(data), _COPY_BYTES):
-                    copy.write(view[start : start + _COPY_BYTES])
+                while (data := work.new_rows(_COPY_BYTES)) is not None:
+                    copy.write(data)
         dead_rows = work.dead_rows()
         if dead_rows is not None:
             self._execute(_KEEP_DEAD, [*map(Binary, dead_rows), mirror_id])

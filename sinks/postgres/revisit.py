@@ -17,7 +17,8 @@ import psycopg
 from parsers._rowkey import row_key
 from parsers.decoder import Batch, Catalog
 from sinks.base import Applied
-from sinks.postgres.applier import Binary, PostgresSink, translated
+from sinks.postgres.applier import PostgresSink, translated
+from sinks.postgres.binary import Binary
 from sinks.postgres.catalog import Connection, Mirror
 from sinks.postgres.ddl import lock_buckets
 from sinks.postgres.target import Target

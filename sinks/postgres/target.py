@@ -71,14 +71,12 @@ class Target:
 
     @cached_property
     def scan_partitions(self) -> sql.Composed:
-        """Like `read_states`, for all rows of partitions, followed by their clustering columns."""
+        """(number, state, clustering columns) of every row of partitions."""
         n = sum(column.kind == "partition_key" for column in self.mirror.key)
         clusterings = sql.SQL("").join(
-            sql.SQL(", array_agg({})").format(_aggregable(column))
-            for column in self.mirror.key
-            if column.name in self.scan_columns
+            sql.SQL(", t.{}").format(sql.Identifier(name)) for name in self.scan_columns
         )
-        return sql.SQL("SELECT array_agg(k.n::int4), array_agg(t.{}){} FROM {}").format(
+        return sql.SQL("SELECT k.n::int4, t.{}{} FROM {}").format(
             sql.Identifier(self.mirror.state_column), clusterings, self._from_keys(n)
         )
 
