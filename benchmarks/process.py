@@ -56,12 +56,25 @@ class CdcTail:
     def wait(self) -> Used:
         """Wait until it ends by itself; RuntimeError with its log if it fails."""
         assert self._process is not None
-        _, status, used = os.wait4(self._process.pid, 0)
+        peak = 0.0
+        while True:
+            pid, status, used = os.wait4(self._process.pid, os.WNOHANG)
+            if pid:
+                break
+            peak = max(peak, self._peak_mib())
+            time.sleep(_POLL_SECONDS)
         wall = time.monotonic() - self.began
         self._process.returncode = os.waitstatus_to_exitcode(status)
         if self._process.returncode != 0:
             raise RuntimeError(f"cdc-tail failed: {self.log_file.read_text()[-2000:]}")
-        return Used(wall, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
+        return Used(wall, used.ru_utime + used.ru_stime, peak)
+
+    def _peak_mib(self) -> float:
+        """The kernel's high-water mark; that of rusage begins with what we had when we forked."""
+        for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 1024
+        return 0.0  # it has ended and not been waited for
 
     def wait_for(self, holds: Callable[[], object], seconds: float = 600) -> float:
         """Seconds from the start of the process until `holds()`; RuntimeError if that is never."""
