@@ -6,17 +6,19 @@ A range that times out is read again in smaller pages and halves.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from cassandra import DriverException, InvalidRequest
 from cassandra.cluster import NoHostAvailable, Session
+from cassandra.metadata import Murmur3Token
 from cassandra.protocol import SyntaxException
 from cassandra.query import PreparedStatement
 
 from cdc_tail.errors import ConfigError, SchemaMismatch, SourceUnavailable
 from cdc_tail.raw_rows import Page, RawReader
+from parsers.encode import encoded_key
 from parsers.schema import Column, Table
 from parsers.selected import AsOf, Selection, Timing, quoted, selectable
 
@@ -39,50 +41,45 @@ class Chunk:
     next: int
 
 
-class TableReader:
-    """Reads one table; safe to use from several threads."""
+class RangeReader:
+    """Reads what a SELECT list gives of a table, by token range; for any number of threads."""
 
-    def __init__(self, reader: RawReader, table: Table, *, page_rows: int) -> None:
-        """Asks the node what it can select. Raises SourceUnavailable, SchemaMismatch."""
-        self.table = table
+    def __init__(
+        self,
+        reader: RawReader,
+        table: Table,
+        expressions: Sequence[str],
+        *,
+        page_rows: int,
+        distinct: bool = False,
+    ) -> None:
+        """Raises SchemaMismatch where the cluster's table is another, SourceUnavailable."""
+        self._table = table
         self._reader = reader
         self._page_rows = page_rows
-        columns = (*table.statics, *selectable(table.regulars))
+        token = f"token({', '.join(quoted(column.name) for column in table.partition_key)})"
+        names = ", ".join(expressions)
+        self._select = f"SELECT {'DISTINCT ' * distinct}{names} FROM {source(table)}"
+        self._prepared: dict[str, PreparedStatement] = {}
+        self._scan = self._prepare(f"{self._select} WHERE {token} >= ? AND {token} <= ?")
+
+    def _prepare(self, statement: str) -> PreparedStatement:
         try:
-            self.selection = Selection(table, {c.name: self._timing(c) for c in columns})
-            partition = ", ".join(quoted(column.name) for column in table.partition_key)
-            token = f"token({partition})"
-            names = ", ".join([*self.selection.expressions, token])
-            self._source = f"{quoted(table.keyspace)}.{quoted(table.name)}"
-            self._scan = reader.prepare(
-                f"SELECT {names} FROM {self._source} WHERE {token} >= ? AND {token} <= ?"
-            )
+            return self._reader.prepare(statement)
         except (InvalidRequest, SyntaxException) as error:
             raise SchemaMismatch(
                 f"the cluster's table differs from what is known of it: {error}",
                 hint="it was altered a moment ago; try again",
-                table=str(table),
+                table=str(self._table),
             ) from error
         except (DriverException, NoHostAvailable) as error:
             raise SourceUnavailable(f"Cassandra does not answer: {error}") from error
 
-    def _timing(self, column: Column) -> Timing:
-        """What the version selects of a column's times: multi-cell ones have them from 5.0 on."""
-        table, name = f"{quoted(self.table.keyspace)}.{quoted(self.table.name)}", column.name
-        if self.table.is_counter:
-            return "writetime"
-        if not column.is_complex:
-            return "both"
-        try:
-            self._reader.prepare(f"SELECT writetime({quoted(name)}) FROM {table}")
-        except InvalidRequest:
-            return "none"
-        return "both"
-
-    def chunks(self, start: int, end: int) -> Iterator[Chunk]:
+    def pages(self, start: int, end: int) -> Iterator[tuple[Page, int]]:
         """The rows of the tokens from `start` to `end`, both included, page by page.
 
-        Raises SourceUnavailable after some tries without success.
+        With each page the token before which all is complete with it. Rows may come again where a
+        page was not to be had at first. Raises SourceUnavailable after some tries.
         """
         pending = [(start, end)]
         page_rows = self._page_rows
@@ -90,47 +87,92 @@ class TableReader:
         while pending:
             low, high = pending.pop()
             try:
-                for chunk in self._read(low, high, page_rows):
+                for page, following in self._read(low, high, page_rows):
                     failures = 0
-                    low = chunk.next
-                    yield chunk
+                    low = following
+                    yield page, following
             except (DriverException, NoHostAvailable) as error:
                 failures += 1
                 if failures > RETRIES or isinstance(error, InvalidRequest):
                     raise SourceUnavailable(
-                        f"the tokens {low} to {high} of {self.table} can't be read: {error}"
+                        f"the tokens {low} to {high} of {self._table} can't be read: {error}"
                     ) from error
                 time.sleep(min(0.1 * 2**failures, 5))
                 page_rows = max(MIN_PAGE_ROWS, page_rows // 2)
-                if low < high:
-                    middle = (low + high) // 2
-                    pending += [(middle + 1, high), (low, middle)]
-                elif low == high:
-                    pending.append((low, high))
+                middle = (low + high) // 2
+                pending += [(middle + 1, high)] * (middle < high) + [(low, middle)]
 
-    def _read(self, low: int, high: int, page_rows: int) -> Iterator[Chunk]:
+    def _read(self, low: int, high: int, page_rows: int) -> Iterator[tuple[Page, int]]:
+        """A page is held back until the next one is there: its last partition may go on."""
         bounds = [one.to_bytes(8, signed=True) for one in (low, high)]
-        held: Chunk | None = None
+        held: Page | None = None
         for page in self._reader.pages(self._scan, bounds, page_rows):
             if held is not None:
-                yield held
-            held = self._chunk(page, low)
+                if held.rows:
+                    low = self.token(held.rows[-1])
+                yield held, low
+            held = page
         if held is not None:
-            yield Chunk(held.mutations, held.rows, high + 1)
+            yield held, high + 1
 
-    def _chunk(self, page: Page, low: int) -> Chunk:
-        """A page's rows. The last partition may go on: its token is not complete."""
-        mutations = list(self.selection.mutations(page.rows, as_of(page)))
-        last = page.rows[-1][-1] if page.rows else None
-        return Chunk(
-            mutations, len(page.rows), low if last is None else int.from_bytes(last, signed=True)
-        )
+    def token(self, row: Sequence[bytes | None]) -> int:
+        """The token of a row, which begins with its partition key."""
+        return token_of(encoded_key([v or b"" for v in row[: len(self._table.partition_key)]]))
 
-    def prepare_one(self, key_columns: int) -> PreparedStatement:
-        """A statement that reads by the first so many columns of the primary key."""
-        names = ", ".join(self.selection.expressions)
-        where = " AND ".join(f"{quoted(c.name)} = ?" for c in self.table.primary_key[:key_columns])
-        return self._reader.prepare(f"SELECT {names} FROM {self._source} WHERE {where}")
+    def rows_of(self, key: Sequence[bytes | None], *, only_first: bool = False) -> Page:
+        """The rows with these values of the first columns of the primary key."""
+        columns = self._table.primary_key[: len(key)]
+        where = " AND ".join(f"{quoted(c.name)} = ?" for c in columns) + " LIMIT 1" * only_first
+        statement = self._prepared.get(where)
+        if statement is None:
+            statement = self._prepare(f"{self._select} WHERE {where}")
+            self._prepared[where] = statement
+        try:
+            return self._reader.rows(statement, [value or b"" for value in key])
+        except (DriverException, NoHostAvailable) as error:
+            raise SourceUnavailable(f"Cassandra does not answer: {error}") from error
+
+
+class TableReader(RangeReader):
+    """Reads a table with its writetimes and TTLs, as mutations."""
+
+    def __init__(self, reader: RawReader, table: Table, *, page_rows: int) -> None:
+        """Asks the node what it can select. Raises SourceUnavailable, SchemaMismatch."""
+        columns = (*table.statics, *selectable(table.regulars))
+        self.selection = Selection(table, {c.name: _timing(reader, table, c) for c in columns})
+        super().__init__(reader, table, self.selection.expressions, page_rows=page_rows)
+
+    def chunks(self, start: int, end: int) -> Iterator[Chunk]:
+        """As `pages`, as mutations."""
+        for page, following in self.pages(start, end):
+            mutations = list(self.selection.mutations(page.rows, as_of(page)))
+            yield Chunk(mutations, len(page.rows), following)
+
+
+def _timing(reader: RawReader, table: Table, column: Column) -> Timing:
+    """What the version selects of a column's times: multi-cell ones have them from 5.0 on."""
+    if table.is_counter:
+        return "writetime"
+    if not column.is_complex:
+        return "both"
+    try:
+        reader.prepare(f"SELECT writetime({quoted(column.name)}) FROM {source(table)}")
+    except InvalidRequest:
+        return "none"
+    except (DriverException, NoHostAvailable) as error:
+        raise SourceUnavailable(f"Cassandra does not answer: {error}") from error
+    return "both"
+
+
+def source(table: Table) -> str:
+    """The table's name as a statement has it."""
+    return f"{quoted(table.keyspace)}.{quoted(table.name)}"
+
+
+def token_of(partition_key: bytes) -> int:
+    """The token of a serialized partition key."""
+    token: int = Murmur3Token.hash_fn(partition_key)
+    return token
 
 
 def as_of(page: Page) -> AsOf:

@@ -1012,8 +1012,8 @@ cdef class RelationWork:
     def expiries(self):
         """(pk bytea[], ck bytea[], second int8[]) of rows written that change at that second.
 
-        The second is that of the row's next expiry: something of it dies then without a mutation.
-        None for none.
+        The second is that of the row's next expiry: something of it dies then without a mutation;
+        or DOUBTED (parsers.selected). None for none.
         """
         cdef Buffer keys, clusterings, seconds
         cdef Item *item
@@ -1124,24 +1124,32 @@ cdef class RelationWork:
 cdef const uint8_t *COPY_SIGNATURE = b"PGCOPY\n\xff\r\n\0"
 
 
+# As in parsers.selected.
+cdef int64_t ASSUMED_LIVENESS_US = INT64_MIN + 1
+cdef int64_t DOUBTED = -1
+
+
 cdef inline bint is_live_cell(const Cell *cell) noexcept nogil:
     return not cell.flags & (CELL_COMPLEX_DELETION | 1)
 
 
 cdef int64_t next_expiry(const Row *row, int64_t now_s) noexcept nogil:
-    """The next second at which a live part of the row expires; INT64_MAX for never."""
+    """The next second at which a live part of the row expires; INT64_MAX for never.
+
+    DOUBTED where the row shows by nothing but a liveness that a snapshot assumed: whether it exists
+    only Cassandra can tell.
+    """
     cdef int64_t due = INT64_MAX
     cdef int32_t i
+    cdef bint doubted = row.liveness_us == ASSUMED_LIVENESS_US
     if row.liveness_us != INT64_MIN and row.liveness_ttl_s and row.liveness_expiry_s > now_s:
         due = row.liveness_expiry_s
     for i in range(row.n_cells):
-        if (
-            row.cells[i].flags & CELL_EXPIRING
-            and cell_is_live(&row.cells[i], now_s)
-            and row.cells[i].deletion_time_s < due
-        ):
-            due = row.cells[i].deletion_time_s
-    return due
+        if cell_is_live(&row.cells[i], now_s):
+            doubted = False
+            if row.cells[i].flags & CELL_EXPIRING and row.cells[i].deletion_time_s < due:
+                due = row.cells[i].deletion_time_s
+    return DOUBTED if doubted else due
 
 
 cdef bint leaves_tombstone(const Item *item) noexcept nogil:

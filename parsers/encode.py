@@ -146,7 +146,7 @@ class MutationEncoder:
             parts.append(bytes((flags | _EXTENSION, _EXTENDED_IS_STATIC)))
         else:
             parts.append(bytes((flags,)))
-            self._clustering(parts, row.clustering)
+            _clustering(parts, row.clustering, self._clustering_lengths)
         if liveness:
             parts.append(uvint(liveness.writetime_us - base_us))
             if liveness.ttl_s:
@@ -163,20 +163,21 @@ class MutationEncoder:
                 parts.append(uvint(len(column.cells)))
             _cells(parts, column.cells, definition, base_us)
 
-    def _clustering(self, parts: list[bytes], values: Sequence[bytes | None]) -> None:
-        for start in range(0, len(values), 32):
-            batch = values[start : start + 32]
-            states = 0
-            for index, value in enumerate(batch):
-                states |= (2 if value is None else 0 if value else 1) << 2 * index
-            parts.append(uvint(states))
-            for value, length in zip(
-                batch, self._clustering_lengths[start : start + 32], strict=True
-            ):
-                if value:
-                    if length is None:
-                        parts.append(uvint(len(value)))
-                    parts.append(value)
+
+def _clustering(
+    parts: list[bytes], values: Sequence[bytes | None], lengths: Sequence[int | None]
+) -> None:
+    for start in range(0, len(values), 32):
+        batch = values[start : start + 32]
+        states = 0
+        for index, value in enumerate(batch):
+            states |= (2 if value is None else 0 if value else 1) << 2 * index
+        parts.append(uvint(states))
+        for value, length in zip(batch, lengths[start : start + 32], strict=True):
+            if value:
+                if length is None:
+                    parts.append(uvint(len(value)))
+                parts.append(value)
 
 
 def _header(columns: Sequence[Column]) -> bytes:
@@ -222,3 +223,57 @@ def _cells(parts: list[bytes], cells: Sequence[Cell], column: Column, base_us: i
             if has_length:
                 parts.append(uvint(len(value)))
             parts.append(value)
+
+
+def clustering_bytes(table: Table, values: Sequence[bytes | None]) -> bytes:
+    """Clustering values in wire form (format page, section 5.5)."""
+    parts: list[bytes] = []
+    _clustering(parts, values, [column.type.fixed_length for column in table.clustering])
+    return b"".join(parts)
+
+
+def decoded_key(table: Table, partition_key: bytes, clustering: bytes) -> list[bytes | None]:
+    """The primary key's values, from the partition key and the clustering as they are serialized.
+
+    Raises ValueError where the bytes are not a key of the table.
+    """
+    values: list[bytes | None] = []
+    if len(table.partition_key) == 1:
+        values.append(partition_key)
+    else:
+        position = 0
+        for _ in table.partition_key:
+            length = int.from_bytes(partition_key[position : position + 2])
+            values.append(partition_key[position + 2 : position + 2 + length])
+            position += 3 + length
+        if position != len(partition_key):
+            raise ValueError(f"{partition_key.hex()} is no partition key of {table}")
+    position = states = 0
+    if not clustering:
+        return values
+    for number, column in enumerate(table.clustering):
+        if number % 32 == 0:
+            states, position = _read_uvint(clustering, position)
+        state = states >> 2 * (number % 32) & 3
+        if state:
+            values.append(None if state & 2 else b"")
+            continue
+        length_or_none = column.type.fixed_length
+        if length_or_none is None:
+            length, position = _read_uvint(clustering, position)
+        else:
+            length = length_or_none
+        values.append(clustering[position : position + length])
+        position += length
+    if position != len(clustering):
+        raise ValueError(f"{clustering.hex()} is no clustering of {table}")
+    return values
+
+
+def _read_uvint(data: bytes, position: int) -> tuple[int, int]:
+    first = data[position] if position < len(data) else 0
+    extra = 8 - (~first & 0xFF).bit_length()
+    value = first & 0xFF >> extra
+    for byte in data[position + 1 : position + 1 + extra]:
+        value = value << 8 | byte
+    return value, position + 1 + extra

@@ -23,6 +23,8 @@ from parsers.schema import Column, Table
 
 ASSUMED_LIVENESS_US: Final = -(1 << 63) + 1
 """Older than any write: what is known of a row's own liveness wins over it, and any deletion."""
+DOUBTED: Final = -1
+"""The second at which a row falls due that shows by nothing but an assumed liveness."""
 
 SelectedRow = Sequence[bytes | None]
 Timing = Literal["none", "writetime", "both"]
@@ -108,6 +110,36 @@ class Selection:
         if deltas or static:
             yield self._encode(key, deltas, static)
 
+    def exactly(
+        self, key: SelectedRow, row: SelectedRow | None, held: Held, as_of: AsOf, *, static: bool
+    ) -> bytes | None:
+        """A mutation that makes what is `held` of a row what SELECT gives; None for nothing to say.
+
+        `row` None: SELECT does not give it. What is held beyond SELECT gets tombstones as old as
+        itself, so that other copies of it stay dead and nothing else does.
+        """
+        places = self._statics if static or self._is_static_compact else self._regulars
+        columns = [] if row is None else _columns(places, row, as_of)[0]
+        partition_key = encoded_key([one or b"" for one in key[: self._n_partition_key]])
+        if static or self._is_static_compact:
+            columns = _with_tombstones(columns, places, held, as_of)
+            if not columns:
+                return None
+            return self._encoder.encode(partition_key, (), RowDelta((), columns))
+        clustering = key[self._n_partition_key :]
+        if row is None:
+            if held.newest_us is None:
+                return None
+            deletion = Deletion(held.newest_us, as_of.now_s)
+            return self._encoder.encode(partition_key, [RowDelta(clustering, (), None, deletion)])
+        told = self._row(clustering, row, as_of)
+        liveness = told.liveness
+        if held.liveness is not None and liveness is not None:
+            # That of the log says more than what is assumed, and no less than a bare row does.
+            liveness = max(held.liveness, liveness)
+        columns = _with_tombstones(told.columns, places, held, as_of)
+        return self._encoder.encode(partition_key, [RowDelta(clustering, columns, liveness)])
+
     def _encode(
         self, key: list[bytes | None] | None, deltas: list[RowDelta], static: RowDelta | None
     ) -> bytes:
@@ -134,6 +166,22 @@ class Selection:
         # Without values the row's own liveness is all that SELECT can show it by.
         ttl_s = self.table.default_ttl
         return Liveness(as_of.written_us, ttl_s, as_of.now_s + ttl_s if ttl_s else 0)
+
+
+class HeldCell(NamedTuple):
+    """A cell, or an element of a multi-cell column, that a mirror holds."""
+
+    column: str
+    path: bytes | None
+    writetime_us: int
+
+
+class Held(NamedTuple):
+    """What a mirror holds of a row, by the times of it."""
+
+    newest_us: int | None = None
+    liveness: Liveness | None = None
+    cells: Sequence[HeldCell] = ()
 
 
 class _Place(NamedTuple):
@@ -204,6 +252,24 @@ def _columns(
         if its_last is not None:
             last = its_last if last is None else max(last, its_last)
     return columns, None if stays else last
+
+
+def _with_tombstones(
+    columns: Sequence[ColumnDelta], places: Sequence[_Place], held: Held, as_of: AsOf
+) -> list[ColumnDelta]:
+    """The columns, with a tombstone for each cell and element that is held and not among them."""
+    by_number = {column.number: column for column in columns}
+    number_of = {place.column.name: place.number for place in places}
+    for cell in held.cells:
+        number = number_of.get(cell.column)
+        if number is None:
+            continue
+        told = by_number.get(number) or ColumnDelta(number, ())
+        if told.deletion is not None or any(one.path == cell.path for one in told.cells):
+            continue
+        tombstone = Cell(cell.writetime_us, None, 0, as_of.now_s, cell.path)
+        by_number[number] = told._replace(cells=[*told.cells, tombstone])
+    return [by_number[number] for number in sorted(by_number)]
 
 
 def _elements(

@@ -94,7 +94,7 @@ class Revisitor:
                 progress = self._progress.setdefault(mirror_id, _Progress(requests))
                 if progress.requests != requests:
                     progress = self._progress[mirror_id] = _Progress(requests)
-                rows = _read(connection, target, progress.after)
+                rows = read_keys(connection, target, progress.after)
         except psycopg.Error as error:
             raise translated(error) from error
         batch = Batch(catalog)
@@ -118,7 +118,9 @@ class Revisitor:
         return applied
 
 
-def _read(connection: Connection, target: Target, after: list[bytes] | None) -> list[list[bytes]]:
+def read_keys(
+    connection: Connection, target: Target, after: list[bytes] | None
+) -> list[list[bytes]]:
     """The next rows' key columns and state, as binary fields."""
     cursor = psycopg.RawCursor(connection)
     parameters = [ROWS_AT_ONCE, *map(Binary, after or ())]
