@@ -17,8 +17,8 @@ from typing import Any, Final
 
 from psycopg import sql
 
-from cdc_tail.verify_values import MAY_BE_EMPTY, from_cassandra
-from parsers.cql_types import CqlType, ListType, Native, SetType
+from cdc_tail.verify_values import MAY_BE_EMPTY, elements_of, from_cassandra
+from parsers.cql_types import CqlType, ListType, Native, SetType, VectorType
 from sinks.postgres.catalog import MirrorColumn
 
 Pack = Callable[[bytes], bytes]
@@ -148,35 +148,32 @@ def _binary(cql_type: CqlType, pg_type: str, oid_of: Callable[[str], int]) -> Pa
     if isinstance(cql_type, Native):
         names, pack = _BINARY.get(pg_type, (frozenset(), _identity))
         return pack if cql_type.name in names else None
-    if isinstance(cql_type, ListType | SetType) and pg_type.endswith("[]"):
-        element = _binary(cql_type.element, pg_type[:-2], oid_of)
-        if element is not None:
-            return _array(cql_type.element, element, oid_of(pg_type[:-2]))
-    return None
+    if not isinstance(cql_type, ListType | SetType | VectorType) or not pg_type.endswith("[]"):
+        return None
+    element = _binary(cql_type.element, pg_type[:-2], oid_of)
+    if element is None:
+        return None
+    return _array(cql_type, element, oid_of(pg_type[:-2]))
 
 
-def _array(element_type: CqlType, element: Pack, oid: int) -> Pack:
-    may_be_empty = isinstance(element_type, Native) and element_type.name in MAY_BE_EMPTY
+def _array(cql_type: ListType | SetType | VectorType, element: Pack, oid: int) -> Pack:
+    inner = cql_type.element
+    may_be_empty = isinstance(inner, Native) and inner.name in MAY_BE_EMPTY
 
     def pack(raw: bytes) -> bytes:
-        count = int.from_bytes(raw[:4])
-        if count == 0:
+        _, values = elements_of(cql_type, raw)
+        if not values:
             return struct.pack(">iiI", 0, 0, oid)
         parts = []
         has_null = False
-        position = 4
-        for _ in range(count):
-            length = int.from_bytes(raw[position : position + 4], signed=True)
-            position += 4
-            value = raw[position : position + max(0, length)]
-            position += len(value)
-            if length < 0 or (length == 0 and not may_be_empty):
+        for value in values:
+            if value is None or (not value and not may_be_empty):
                 has_null = True
                 parts.append(_NULL)
             else:
                 packed = element(value)
                 parts += _int32(len(packed)), packed
-        return struct.pack(">iiIii", 1, has_null, oid, count, 1) + b"".join(parts)
+        return struct.pack(">iiIii", 1, has_null, oid, len(values), 1) + b"".join(parts)
 
     return pack
 

@@ -43,7 +43,7 @@ def from_cassandra(cql_type: CqlType, pg_type: str, value: bytes | None) -> Any:
         return render(cql_type, value)
     if pg_type.endswith("[]") or pg_type == "vector":
         element = pg_type.removesuffix("[]") if pg_type != "vector" else "float4"
-        inner, values = _elements(cql_type, value)
+        inner, values = elements_of(cql_type, value)
         return [from_cassandra(inner, element, one) for one in values]
     if isinstance(cql_type, Native) and cql_type.name != "empty":
         plain = _native(cql_type.name, pg_type, value)
@@ -184,8 +184,8 @@ def _duration(value: bytes) -> tuple[int, int, int]:
     return months, days, (abs(nanos) // 1000) * (1 if nanos >= 0 else -1)
 
 
-def _elements(cql_type: CqlType, value: bytes) -> tuple[CqlType, list[bytes | None]]:
-    """A collection's element type and elements, in the native protocol's form."""
+def elements_of(cql_type: CqlType, value: bytes) -> tuple[CqlType, list[bytes | None]]:
+    """A collection's element type and its elements, in the native protocol's form."""
     if isinstance(cql_type, VectorType):
         size = cql_type.element.fixed_length
         if size is None:
