@@ -6,8 +6,9 @@ read, apply or try again is its callers' business.
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeVar
 
@@ -16,16 +17,27 @@ import structlog
 from cdc_tail.errors import SegmentCorrupt, UnknownTable
 from cdc_tail.intake import Intake, Question
 from cdc_tail.mirrors import Mirrors
+from cdc_tail.origins import letters_of
+from cdc_tail.second_chance import MAX_BYTES, MAX_LETTERS, SecondChances
 from cdc_tail.writer import Work, Writer
 from parsers.decoder import schema_updates, truncations, view_mutation
 from parsers.position import Position
 from sinks.base import Applied
 from sinks.postgres.catalog import Connection
-from sinks.postgres.set_aside import parked_table_ids, read_parked
+from sinks.postgres.letters import still_open
+from sinks.postgres.refusal import Refusal
+from sinks.postgres.set_aside import (
+    DeadLetter,
+    Parked,
+    parked_table_ids,
+    read_parked,
+    read_refused,
+)
 
 log = structlog.get_logger()
 
 _PARKED_AT_ONCE: Final = 1000
+_TOLD_AT_ONCE: Final = 10
 _T = TypeVar("_T")
 
 
@@ -72,6 +84,7 @@ class Flow:
         self._learn = learn
         self._insist = insist
         self._on_commit = on_commit
+        self._chances: SecondChances | None = None  # not read from the database yet
 
     def read(self) -> None:
         """Read until the batch is full or the log is at its end, settling what comes between.
@@ -106,7 +119,7 @@ class Flow:
             done = [one.position for one in found if self.intake.add(one)]
             if not done:
                 break
-            self._flush(Work(unparked=done))
+            self._flush(Work(unparked=done), found)
             taken += len(done)
         if taken:
             log.info("parked mutations applied", mutations=taken)
@@ -115,7 +128,7 @@ class Flow:
     def _query(self, ask: Callable[[Connection], _T]) -> _T:
         return self._insist(lambda: self.writer.query(ask))
 
-    def _flush(self, work: Work) -> None:
+    def _flush(self, work: Work, unparked: Sequence[Parked] = ()) -> None:
         intake = self.intake
         segments = intake.segments.to_commit()
         work.segments = [one.progress() for one in segments]
@@ -126,20 +139,55 @@ class Flow:
         intake.check_intact()
         work.forgotten = intake.segments.take_forgotten()
         batch = intake.batch
+        chances = self._second_chances()
+        work.retried = chances.join(batch, self._still_open)
+
+        def letters(refusals: list[Refusal]) -> list[DeadLetter]:
+            kept: list[Parked | DeadLetter] = [*unparked, *work.retried]
+            read = (one for segment in segments for one in intake.segments.read_again(segment))
+            known = ((one.position, one.raw, one.log_version) for one in kept)
+            return letters_of(refusals, itertools.chain(known, read))
+
         began = time.monotonic()
-        applied = self._insist(lambda: self.writer.apply(batch, work))
+        applied = self._insist(lambda: self.writer.apply(batch, work, letters))
+        chances.settle(work.retried, work.refused)
+        self._tell_refused(work.refused)
         committed = Committed(
             applied,
-            batch.mutations,
+            batch.mutations - len(work.retried),
             batch.bytes,
             time.monotonic() - began,
             [Position(one.segment_id, one.offset) for one in segments],
-            bool(work.letters or work.parked or work.unparked),
+            bool(work.letters or work.parked or work.unparked or work.refused or work.retried),
             intake.skipped_bytes,
         )
         intake.start_batch(self.mirrors.catalog)
         intake.segments.committed(segments)
         self._on_commit(committed)
+
+    def _second_chances(self) -> SecondChances:
+        if self._chances is None:
+            node = self.writer.node
+            self._chances = SecondChances(
+                self._query(
+                    lambda conn: read_refused(conn, node, limit=MAX_LETTERS, max_bytes=MAX_BYTES)
+                )
+            )
+        return self._chances
+
+    def _still_open(self, letters: list[DeadLetter]) -> set[tuple[Position, int]]:
+        return self._query(lambda conn: still_open(conn, self.writer.node, letters))
+
+    def _tell_refused(self, letters: list[DeadLetter]) -> None:
+        for one in letters[:_TOLD_AT_ONCE]:
+            log.error(
+                "row refused, set aside as a dead letter",
+                table=str(one.table),
+                position=str(one.position),
+                reason=one.reason,
+            )
+        if len(letters) > _TOLD_AT_ONCE:
+            log.error("more rows refused", mutations=len(letters) - _TOLD_AT_ONCE)
 
     def _settle(self, question: Question) -> None:
         if question.outcome.kind == "diverted":

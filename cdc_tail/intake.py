@@ -19,7 +19,8 @@ from parsers.segment import (
     damaged_bytes,
     skip_damage,
 )
-from sinks.postgres.set_aside import DeadLetter, Parked
+from parsers.view import Rejected
+from sinks.postgres.set_aside import DeadLetter, Parked, letter_ordinal
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,25 +144,8 @@ class Intake:
         )
 
     def all_letters(self) -> list[DeadLetter]:
-        """What was set aside, and the rows that the batch refused."""
-        letters = list(self.letters)
-        seen: dict[Position, int] = {one.position: 1 for one in letters}
-        for one in self.batch.rejections:
-            ordinal = seen.get(one.position, 0)
-            seen[one.position] = ordinal + 1
-            letters.append(
-                DeadLetter(
-                    one.position,
-                    one.reason,
-                    one.raw,
-                    one.log_version,
-                    one.table,
-                    one.partition_key,
-                    f"column {one.column}",
-                    ordinal,
-                )
-            )
-        return letters
+        """What was set aside, and the rows that the batch refused: one letter per partition."""
+        return self.letters + rejected_letters(self.batch)
 
     def check_intact(self) -> None:
         """Raise SegmentCorrupt if a file was cut under the batch after its entries were checked."""
@@ -247,3 +231,28 @@ class Intake:
                 return True
         self.damage = error
         return False
+
+
+def rejected_letters(batch: Batch) -> list[DeadLetter]:
+    """A letter for every mutation and partition with rows that the batch refused."""
+    rows: dict[tuple[Position, int], list[Rejected]] = {}
+    for one in batch.rejections:
+        name = (one.position, letter_ordinal(one.table, one.partition_key))
+        rows.setdefault(name, []).append(one)
+    return [_letter_of_rows(ordinal, rejected) for (_, ordinal), rejected in rows.items()]
+
+
+def _letter_of_rows(ordinal: int, rejected: list[Rejected]) -> DeadLetter:
+    """The letter of rows of one partition that a mutation writes and PostgreSQL can't hold."""
+    first = rejected[0]
+    more = f", and {len(rejected) - 1} more rows" if len(rejected) > 1 else ""
+    return DeadLetter(
+        first.position,
+        first.reason,
+        first.raw,
+        first.log_version,
+        first.table,
+        first.partition_key,
+        f"column {first.column}{more}",
+        ordinal,
+    )

@@ -192,6 +192,8 @@ class Pipeline:
                 self._expired_at_s = now_s
         if now - self._purged_at >= PURGE_SECONDS:
             self._report.purged(self._insist(self._writer.purge))
+            # Somebody may have retried or discarded some.
+            self._report.set_aside(self._insist(self._writer.count_set_aside))
             self._purged_at = now
 
     def _rest(self) -> None:

@@ -65,7 +65,7 @@ class Outcome:
         if self.dead_letters:
             return RowRejected(
                 f"{self.dead_letters} mutations or rows could not be applied",
-                hint="SELECT * FROM cdc_tail.dead_letter WHERE state = 'open' tells which and why",
+                hint="`cdc-tail dlq list` with --node of the replay tells which and why",
             )
         if self.skipped_bytes:
             return SegmentCorrupt(f"{self.skipped_bytes} damaged bytes were passed over")

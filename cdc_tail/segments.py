@@ -14,7 +14,8 @@ from cdc_tail.errors import CheckpointGap
 from cdc_tail.watch import Listing, SegmentFile
 from checkpoints.model import SegmentProgress
 from parsers.descriptor import CdcIndex
-from parsers.segment import SegmentReader
+from parsers.position import Position
+from parsers.segment import ReadResult, SegmentReader, skip_damage
 
 
 @dataclass(slots=True)
@@ -154,6 +155,29 @@ class Segments:
             if not segment.ended and not segment.file.is_final:
                 segment.dormant = True
 
+    def read_again(self, segment: Segment) -> Iterator[tuple[Position, bytes, int]]:
+        """Every mutation that was read from a segment since its last commit.
+
+        As (position, mutation, log version); damage that was passed over is passed over again.
+        Raises CheckpointGap where somebody deleted the file meanwhile.
+        """
+        try:
+            reader = self._open_reader(segment.file)
+        except FileNotFoundError as error:
+            raise CheckpointGap(
+                "a segment was deleted while a row of it had to be looked at again",
+                segment=segment.segment_id,
+            ) from error
+        with reader:
+            reader.seek(segment.committed)
+            _inform(reader, segment.file)
+            while reader.position < segment.offset:
+                result, end_offset, mutation = reader.read()
+                if mutation is not None:
+                    yield Position(reader.segment_id, end_offset), mutation, reader.version
+                elif result != ReadResult.CORRUPT or not skip_damage(reader):
+                    return
+
     def to_commit(self) -> list[Segment]:
         """Segments that were read further than committed, or to their end, by id."""
         return [
@@ -233,9 +257,12 @@ class Segments:
 
 
 def _tell_reader(segment: Segment) -> None:
-    if segment.reader is None:
-        return
-    if segment.file.is_final:
-        segment.reader.set_completed()
-    elif segment.file.index is not None:
-        segment.reader.set_synced_offset(segment.file.index.offset)
+    if segment.reader is not None:
+        _inform(segment.reader, segment.file)
+
+
+def _inform(reader: SegmentReader, file: SegmentFile) -> None:
+    if file.is_final:
+        reader.set_completed()
+    elif file.index is not None:
+        reader.set_synced_offset(file.index.offset)

@@ -14,6 +14,7 @@ from typing import TypeVar
 from uuid import UUID
 
 import psycopg
+import structlog
 
 from cdc_tail.errors import MirrorChanged, SinkUnavailable
 from cdc_tail.mirrors import Mirrors, Prepared
@@ -26,17 +27,21 @@ from sinks.base import Applied
 from sinks.postgres import catalog as mirror_catalog
 from sinks.postgres.applier import PostgresSink
 from sinks.postgres.catalog import Connection, load_mirrors
+from sinks.postgres.refusal import Refusal
 from sinks.postgres.revisit import Revisitor, truncate
 from sinks.postgres.set_aside import (
     DeadLetter,
     Parked,
     counts,
+    mark_retried,
     park,
     parked_table_ids,
     unpark,
     write_dead_letters,
 )
 from sinks.postgres.sweep import Sweeper
+
+log = structlog.get_logger()
 
 _T = TypeVar("_T")
 
@@ -52,6 +57,10 @@ class Work:
     unparked: list[Position] = field(default_factory=list)
     truncated: dict[UUID, int] = field(default_factory=dict)  # table id -> ms since 1970
     schema_changed_at: Position | None = None
+    # What of the batch is not new: mutations of dead letters, counted when they first came.
+    retried: list[DeadLetter] = field(default_factory=list)
+    # Given by `Writer.apply`: letters of the rows that PostgreSQL refused.
+    refused: list[DeadLetter] = field(default_factory=list)
 
     def __bool__(self) -> bool:
         return bool(
@@ -162,9 +171,12 @@ class Writer:
         with self._transaction() as conn:
             return sorted(str(one) for one in parked_table_ids(conn, self.node))
 
-    def apply(self, batch: Batch, work: Work) -> Applied:
+    def apply(
+        self, batch: Batch, work: Work, letters_of: Callable[[list[Refusal]], list[DeadLetter]]
+    ) -> Applied:
         """Apply a batch and its work in one transaction, and try once more where mirrors changed.
 
+        Rows that PostgreSQL refuses are left out; `letters_of` says which mutations they come from.
         Raises SinkUnavailable where the outcome may be unknown. Called again then, with the same
         batch on a new connection, it first finds out whether that commit had succeeded.
         """
@@ -174,20 +186,28 @@ class Writer:
                 self.update_mirrors()
             return Applied()
         prepared: list[Prepared] = []
+        mutations = batch.mutations - len(work.retried)
 
         def commit(_: Connection) -> None:
-            prepared[:] = self._commit(sink, work, batch.mutations)
+            prepared[:] = self._commit(sink, work, mutations)
+
+        def refuse(refusals: list[Refusal]) -> None:
+            work.refused = letters_of(refusals)
+
+        def act() -> Applied:
+            work.refused = []
+            return sink.apply(batch, commit, refused=refuse)
 
         try:
-            applied = self._on_present_mirrors(lambda: sink.apply(batch, commit))
+            applied = self._on_present_mirrors(act)
         except SinkUnavailable:
             self._is_unsure = True
             raise
         for one in prepared:
             self.mirrors.adopt(one)
-        self._mutations += batch.mutations
+        self._mutations += mutations
         self._renewed_at = time.monotonic()
-        applied.dead_letters += len(work.letters)
+        applied.dead_letters += len(work.letters) + len(work.refused)
         return applied
 
     def apply_rows(self, batch: Batch, commit: Callable[[Connection], None]) -> Applied:
@@ -197,7 +217,7 @@ class Writer:
 
     def expire(self) -> Applied:
         """Let TTLs take effect, of some thousand rows at most: `rows` tells whether to go on."""
-        sweeper = Sweeper(self._open_sink())
+        sweeper = Sweeper(self._open_sink(), _tell_kept)
         return self._on_present_mirrors(lambda: sweeper.expire(self.mirrors.catalog))
 
     def purge(self) -> int:
@@ -211,7 +231,7 @@ class Writer:
         None where no mirror waits for it.
         """
         if self._revisitor is None:
-            self._revisitor = Revisitor(self._open_sink())
+            self._revisitor = Revisitor(self._open_sink(), _tell_kept)
         revisitor = self._revisitor
         return self._on_present_mirrors(lambda: revisitor.revisit(self.mirrors.catalog))
 
@@ -249,8 +269,10 @@ class Writer:
 
     def _commit(self, sink: PostgresSink, work: Work, mutations: int) -> list[Prepared]:
         conn = sink.connection
-        if work.letters:
-            write_dead_letters(conn, self.node, work.letters)
+        if work.retried:
+            mark_retried(conn, self.node, work.retried)
+        if work.letters or work.refused:
+            write_dead_letters(conn, self.node, [*work.letters, *work.refused])
         if work.parked:
             park(conn, self.node, work.parked)
         if work.unparked:
@@ -289,3 +311,9 @@ class Writer:
 
 def _first_line(error: psycopg.Error) -> str:
     return str(error).strip().split("\n")[0] or type(error).__name__
+
+
+def _tell_kept(refusals: list[Refusal]) -> None:
+    for one in refusals:
+        tables = sorted({str(compiled.table) for compiled, _ in one.part.touched_keys()})
+        log.error("row kept, PostgreSQL refuses its change", table=tables[0], reason=one.reason)

@@ -42,6 +42,11 @@ cdef class Batch:
     cdef Partition *find_partition(
         self, uint32_t table, const uint8_t *key, int32_t length
     ) noexcept nogil
+    cdef Partition *add_partition(
+        self, uint32_t table, const uint8_t *key, int32_t length
+    ) except NULL nogil
+    cdef tuple _partition_name(self, const Partition *held)
+    cdef tuple _row_name(self, const Row *row)
 
 
 cdef uint32_t hash_bytes(uint32_t seed, const uint8_t *p, Py_ssize_t n) noexcept nogil

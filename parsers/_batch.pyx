@@ -159,6 +159,72 @@ cdef class Batch:
             indexes.add(self.partitions[i].table)
         return [self.catalog.tables[table] for table in sorted(indexes)]
 
+    def part(self, items):
+        """Some items of this batch as a batch of their own, for as long as this one is not changed.
+
+        `items` are numbers below len(self), each at most once: deletions of partitions come first,
+        then rows. The part shares the memory of the rows, and counts no mutations.
+        """
+        cdef Batch part = Batch(self.catalog)
+        cdef Partition *partition
+        cdef Partition *held
+        cdef Row *row
+        cdef Py_ssize_t item
+        for item in items:
+            if not 0 <= item < self.n_partitions + self.n_rows:
+                raise IndexError(f"a batch of {len(self)} has no item {item}")
+            if item < self.n_partitions:
+                held = self.partitions[item]
+                partition = part.add_partition(held.table, held.key, held.key_length)
+                partition.deletion = held.deletion
+                partition.ranges = held.ranges
+                partition.n_ranges = held.n_ranges
+                partition.offset = held.offset
+                partition.mutations = held.mutations
+                continue
+            row = <Row *>arena_alloc(&part.arena, sizeof(Row))
+            row[0] = self.rows[item - self.n_partitions][0]
+            part.add_row(row)
+        part.pins.append(self)
+        return part
+
+    def touched_keys(self):
+        """What the batch writes to: the set of (CompiledTable, partition key)."""
+        cdef int32_t i
+        found = set()
+        for i in range(self.n_partitions):
+            found.add(self._partition_name(self.partitions[i]))
+        for i in range(self.n_rows):
+            found.add(self._row_name(self.rows[i]))
+        return found
+
+    def shared(self, Batch other not None):
+        """Of the rows and deletions of partitions in this batch those that `other` has, too.
+
+        As the set of their (CompiledTable, partition key).
+        """
+        cdef int32_t i
+        cdef Partition *held
+        if other.catalog is not self.catalog:
+            raise ValueError("the batches are of different catalogs")
+        found = set()
+        for i in range(self.n_partitions):
+            held = self.partitions[i]
+            if other.find_partition(held.table, held.key, held.key_length) != NULL:
+                found.add(self._partition_name(held))
+        for i in range(self.n_rows):
+            if other.holds_row(self.rows[i]):
+                found.add(self._row_name(self.rows[i]))
+        return found
+
+    cdef tuple _partition_name(self, const Partition *held):
+        return self.catalog.tables[held.table], held.key[:held.key_length]
+
+    cdef tuple _row_name(self, const Row *row):
+        return (
+            self.catalog.tables[row.relation >> 1], row.partition_key[:row.partition_key_length]
+        )
+
     def advance(self, int64_t segment_id, int64_t offset):
         """Move the position on without a mutation: past an empty section or a dead-lettered one."""
         self.segment_id = segment_id
@@ -289,6 +355,52 @@ cdef class Batch:
             held = held.next
         return NULL
 
+    cdef Partition *add_partition(
+        self, uint32_t table, const uint8_t *key, int32_t length
+    ) except NULL nogil:
+        """A partition that the batch does not hold yet, with no deletion in it."""
+        cdef Partition *held
+        cdef void *grown
+        cdef int32_t capacity
+        cdef uint32_t mask
+        cdef int32_t i
+        if self.n_partitions == self.partitions_capacity:
+            capacity = max(64, 2 * self.partitions_capacity)
+            grown = realloc(self.partitions, capacity * sizeof(Partition *))
+            if grown == NULL:
+                with gil:
+                    raise MemoryError
+            self.partitions = <Partition **>grown
+            self.partitions_capacity = capacity
+        if <uint32_t>self.n_partitions > self.partition_mask:
+            mask = 4 * self.partition_mask + 3
+            grown = calloc(<size_t>mask + 1, sizeof(Partition *))
+            if grown == NULL:
+                with gil:
+                    raise MemoryError
+            free(self.partition_slots)
+            self.partition_slots = <Partition **>grown
+            self.partition_mask = mask
+            for i in range(self.n_partitions):
+                held = self.partitions[i]
+                held.next = self.partition_slots[held.hash & mask]
+                self.partition_slots[held.hash & mask] = held
+        held = <Partition *>arena_alloc(&self.arena, sizeof(Partition))
+        held.key = key
+        held.key_length = length
+        held.table = table
+        held.hash = hash_bytes(table, key, length)
+        held.deletion.timestamp_us = INT64_MIN
+        held.deletion.local_time_s = INT64_MAX
+        held.ranges = NULL
+        held.n_ranges = 0
+        held.mutations = 0
+        held.next = self.partition_slots[held.hash & self.partition_mask]
+        self.partition_slots[held.hash & self.partition_mask] = held
+        self.partitions[self.n_partitions] = held
+        self.n_partitions += 1
+        return held
+
     cdef int absorb_partition(self, const Update *update, int64_t offset) except -1 nogil:
         """Merge a partition deletion and range tombstones."""
         cdef Partition *held = self.find_partition(
@@ -296,46 +408,10 @@ cdef class Batch:
         )
         cdef RangeTombstone *ranged
         cdef RangeTombstone *following
-        cdef void *grown
-        cdef int32_t capacity
-        cdef uint32_t mask
-        cdef int32_t i
         if held == NULL:
-            if self.n_partitions == self.partitions_capacity:
-                capacity = max(64, 2 * self.partitions_capacity)
-                grown = realloc(self.partitions, capacity * sizeof(Partition *))
-                if grown == NULL:
-                    with gil:
-                        raise MemoryError
-                self.partitions = <Partition **>grown
-                self.partitions_capacity = capacity
-            if <uint32_t>self.n_partitions > self.partition_mask:
-                mask = 4 * self.partition_mask + 3
-                grown = calloc(<size_t>mask + 1, sizeof(Partition *))
-                if grown == NULL:
-                    with gil:
-                        raise MemoryError
-                free(self.partition_slots)
-                self.partition_slots = <Partition **>grown
-                self.partition_mask = mask
-                for i in range(self.n_partitions):
-                    held = self.partitions[i]
-                    held.next = self.partition_slots[held.hash & mask]
-                    self.partition_slots[held.hash & mask] = held
-            held = <Partition *>arena_alloc(&self.arena, sizeof(Partition))
-            held.key = update.key.data
-            held.key_length = update.key.length
-            held.table = update.table.index
-            held.hash = hash_bytes(held.table, held.key, held.key_length)
-            held.deletion.timestamp_us = INT64_MIN
-            held.deletion.local_time_s = INT64_MAX
-            held.ranges = NULL
-            held.n_ranges = 0
-            held.mutations = 0
-            held.next = self.partition_slots[held.hash & self.partition_mask]
-            self.partition_slots[held.hash & self.partition_mask] = held
-            self.partitions[self.n_partitions] = held
-            self.n_partitions += 1
+            held = self.add_partition(
+                update.table.index, update.key.data, update.key.length
+            )
         held.offset = offset
         held.mutations += 1
         if update.deletion.timestamp_us != INT64_MIN:

@@ -20,6 +20,7 @@ from parsers.decoder import Batch, CompiledTable
 from sinks.base import Applied
 from sinks.postgres.binary import Binary, BinaryDumper
 from sinks.postgres.catalog import Connection, Mirror
+from sinks.postgres.refusal import Refusal, apply_by_halves, is_of_rows
 from sinks.postgres.scan import scanned
 from sinks.postgres.target import Target, make_target
 
@@ -126,17 +127,32 @@ class PostgresSink:
         commit: Callable[[Connection], None],
         *,
         now_s: int | None = None,
+        refused: Callable[[list[Refusal]], None] | None = None,
     ) -> Applied:
         """Merge the batch into the mirrors and commit, with what `commit` writes.
 
-        `now_s` (epoch seconds) decides what has expired; the present by default. Raises
+        `now_s` (epoch seconds) decides what has expired; the present by default. With `refused` the
+        rows that PostgreSQL refuses are left out, and told to it before `commit` is called. Raises
         SinkUnavailable where the same batch may succeed later, SchemaMismatch where a mirror has
         changed (attach it again), RowRejected where PostgreSQL refuses a value.
         """
         now = int(time.time()) if now_s is None else now_s
         try:
+            try:
+                with self.connection.transaction():
+                    applied = self._apply(batch, now)
+                    commit(self.connection)
+                return applied
+            except psycopg.Error as error:
+                if refused is None or len(batch) == 0 or not is_of_rows(error):
+                    raise
             with self.connection.transaction():
-                applied = self._apply(batch, now)
+                # All at once and first, as everybody takes them; the parts take them again.
+                self._lock(self._works(batch))
+                applied, refusals = apply_by_halves(
+                    self.connection, batch, lambda part: self._apply(part, now)
+                )
+                refused(refusals)
                 commit(self.connection)
             return applied
         except psycopg.Error as error:
@@ -296,6 +312,8 @@ class PostgresSink:
 def translated(error: psycopg.Error) -> SinkUnavailable | RowRejected | SchemaMismatch:
     """The error of ours for one of PostgreSQL's."""
     message = str(error).strip().split("\n")[0]
-    if isinstance(error, psycopg.DataError | psycopg.IntegrityError | psycopg.ProgrammingError):
-        return RowRejected(f"PostgreSQL refuses the batch: {message}")
+    if is_of_rows(error):
+        return RowRejected(f"PostgreSQL refuses a row: {message}")
+    if isinstance(error, psycopg.ProgrammingError):
+        return SchemaMismatch(f"PostgreSQL refuses a statement: {message}")
     return SinkUnavailable(f"PostgreSQL failed: {message}")

@@ -135,6 +135,56 @@ CREATE TABLE IF NOT EXISTS cdc_tail.dead_letter (
     UNIQUE (node, segment_id, "offset", ordinal)
 );
 
+ALTER TABLE cdc_tail.dead_letter
+    ADD COLUMN IF NOT EXISTS sqlstate text,
+    ADD COLUMN IF NOT EXISTS settled_at timestamptz;
+COMMENT ON COLUMN cdc_tail.dead_letter.sqlstate IS
+    'set where PostgreSQL refused the row; NULL: the mutation could not be decoded or stored';
+CREATE INDEX IF NOT EXISTS dead_letter_refused
+    ON cdc_tail.dead_letter (node, id) WHERE state = 'open' AND sqlstate IS NOT NULL;
+CREATE INDEX IF NOT EXISTS dead_letter_listed ON cdc_tail.dead_letter (node, state, id);
+
+-- Open letters by node: a million of them is too many to be counted after every batch.
+CREATE TABLE IF NOT EXISTS cdc_tail.dead_letter_count (
+    node text PRIMARY KEY,
+    open bigint NOT NULL
+) WITH (fillfactor = 10);
+
+CREATE OR REPLACE FUNCTION cdc_tail.count_dead_letters() RETURNS trigger
+    LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP <> 'INSERT' THEN
+        UPDATE cdc_tail.dead_letter_count AS known
+           SET open = known.open - gone.n
+          FROM (SELECT node, count(*) AS n FROM before WHERE state = 'open' GROUP BY node) AS gone
+         WHERE known.node = gone.node;
+    END IF;
+    IF TG_OP <> 'DELETE' THEN
+        INSERT INTO cdc_tail.dead_letter_count AS known (node, open)
+        SELECT node, count(*) FROM after WHERE state = 'open' GROUP BY node
+            ON CONFLICT (node) DO UPDATE SET open = known.open + excluded.open;
+    END IF;
+    RETURN NULL;
+END $$;
+
+DO $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgname = 'dead_letter_inserted'
+                      AND tgrelid = 'cdc_tail.dead_letter'::regclass) THEN
+        CREATE TRIGGER dead_letter_inserted AFTER INSERT ON cdc_tail.dead_letter
+            REFERENCING NEW TABLE AS after
+            FOR EACH STATEMENT EXECUTE FUNCTION cdc_tail.count_dead_letters();
+        CREATE TRIGGER dead_letter_updated AFTER UPDATE ON cdc_tail.dead_letter
+            REFERENCING OLD TABLE AS before NEW TABLE AS after
+            FOR EACH STATEMENT EXECUTE FUNCTION cdc_tail.count_dead_letters();
+        CREATE TRIGGER dead_letter_deleted AFTER DELETE ON cdc_tail.dead_letter
+            REFERENCING OLD TABLE AS before
+            FOR EACH STATEMENT EXECUTE FUNCTION cdc_tail.count_dead_letters();
+        INSERT INTO cdc_tail.dead_letter_count (node, open)
+        SELECT node, count(*) FROM cdc_tail.dead_letter WHERE state = 'open' GROUP BY node;
+    END IF;
+END $$;
+
 -- Mutations of a table that is not known yet.
 CREATE TABLE IF NOT EXISTS cdc_tail.parked (
     node        text NOT NULL,

@@ -8,7 +8,7 @@ finds nothing to change.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,6 +21,7 @@ from sinks.postgres.applier import PostgresSink, translated
 from sinks.postgres.binary import Binary
 from sinks.postgres.catalog import Connection, Mirror
 from sinks.postgres.ddl import lock_buckets
+from sinks.postgres.refusal import Refusal
 from sinks.postgres.target import Target
 
 ROWS_AT_ONCE: Final = 5_000
@@ -71,8 +72,12 @@ class _Progress:
 class Revisitor:
     """Revisits the mirrors of one sink. What it has done is forgotten when the process ends."""
 
-    def __init__(self, sink: PostgresSink) -> None:
+    def __init__(
+        self, sink: PostgresSink, refused: Callable[[list[Refusal]], None] = lambda _: None
+    ) -> None:
+        """`refused` is told of the rows that PostgreSQL does not let change; they stay."""
         self._sink = sink
+        self._refused = refused
         self._progress: dict[int, _Progress] = {}
 
     def revisit(self, catalog: Catalog, *, now_s: int | None = None) -> Applied | None:
@@ -110,7 +115,7 @@ class Revisitor:
                     (mirror_id, requests),
                 )
 
-        applied = self._sink.apply(batch, commit, now_s=now)
+        applied = self._sink.apply(batch, commit, now_s=now, refused=self._refused)
         if rows:
             progress.after = rows[-1][:-1]
         if is_last:

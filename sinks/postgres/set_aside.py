@@ -6,9 +6,11 @@ Never commits.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 from uuid import UUID
+from zlib import crc32
 
 from psycopg.rows import tuple_row
 
@@ -16,13 +18,16 @@ from parsers.position import Position
 from parsers.schema import Table
 from sinks.postgres.catalog import Connection
 
+_STATEMENT_BYTES: Final = 64 << 20
+
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A mutation, a row of one, or a damaged section that can't be applied as it is.
+    """A mutation, rows of one, or a damaged section that can't be applied as it is.
 
     `raw` is the whole mutation (or the damaged bytes), `ordinal` tells several letters of one
-    position apart.
+    position apart. `sqlstate` is set where PostgreSQL refused the rows; all others could not be
+    decoded, or hold what no PostgreSQL can.
     """
 
     position: Position
@@ -33,6 +38,12 @@ class DeadLetter:
     key: bytes | None = None
     detail: str | None = None
     ordinal: int = 0
+    sqlstate: str | None = None
+
+    @property
+    def name(self) -> tuple[Position, int]:
+        """What tells it from all other letters of its node."""
+        return self.position, self.ordinal
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +56,37 @@ class Parked:
     log_version: int
 
 
-_DEAD_LETTER = """
+# A letter that comes again after it was retried is open again; what somebody discarded stays so.
+_DEAD_LETTERS = """
 INSERT INTO cdc_tail.dead_letter AS known
        (node, segment_id, "offset", ordinal, keyspace_name, table_name, table_id, key, reason,
-        detail, raw, log_version)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+        detail, raw, log_version, sqlstate)
+SELECT %s, * FROM unnest(
+       %s::bigint[], %s::bigint[], %s::int[], %s::text[], %s::text[], %s::uuid[], %s::bytea[],
+       %s::text[], %s::text[], %s::bytea[], %s::int[], %s::text[])
     ON CONFLICT (node, segment_id, "offset", ordinal) DO UPDATE
    SET last_seen = now(), seen = known.seen + 1, reason = excluded.reason,
-       detail = excluded.detail
+       detail = excluded.detail, sqlstate = excluded.sqlstate,
+       state = CASE known.state WHEN 'discarded' THEN known.state ELSE 'open' END
+"""
+
+_RETRIED = """
+UPDATE cdc_tail.dead_letter AS letter
+   SET state = 'retried', settled_at = now()
+  FROM unnest(%s::bigint[], %s::bigint[], %s::int[]) AS done (segment_id, "offset", ordinal)
+ WHERE letter.node = %s AND letter.state = 'open'
+   AND (letter.segment_id, letter."offset", letter.ordinal)
+       = (done.segment_id, done."offset", done.ordinal)
+"""
+
+_REFUSED = """
+SELECT segment_id, "offset", ordinal, reason, raw, log_version, sqlstate
+  FROM (SELECT *, sum(length(raw)) OVER (ORDER BY id DESC) AS total_bytes
+          FROM (SELECT * FROM cdc_tail.dead_letter
+                 WHERE node = %s AND state = 'open' AND sqlstate IS NOT NULL
+                 ORDER BY id DESC LIMIT %s) AS newest) AS summed
+ WHERE total_bytes <= %s
+ ORDER BY id
 """
 
 _PARK = """
@@ -77,34 +111,82 @@ DELETE FROM cdc_tail.parked
 """
 
 _COUNTS = """
-SELECT (SELECT count(*) FROM cdc_tail.dead_letter WHERE node = %(node)s AND state = 'open'),
+SELECT coalesce((SELECT open FROM cdc_tail.dead_letter_count WHERE node = %(node)s), 0),
        (SELECT count(*) FROM cdc_tail.parked WHERE node = %(node)s)
 """
 
 
-def write_dead_letters(conn: Connection, node: str, letters: Sequence[DeadLetter]) -> None:
+def letter_ordinal(table: Table, key: bytes) -> int:
+    """The ordinal of the one letter that a mutation has about a partition of a table."""
+    return crc32(table.id.bytes + key) & 0x7FFF_FFFF
+
+
+def write_dead_letters(conn: Connection, node: str, letters: Iterable[DeadLetter]) -> None:
     """Keep letters of a node; one that is known already is only counted again."""
-    with conn.cursor() as cursor:
-        cursor.executemany(
-            _DEAD_LETTER,
-            [
-                (
-                    node,
-                    one.position.segment_id,
-                    one.position.offset,
-                    one.ordinal,
-                    one.table and one.table.keyspace,
-                    one.table and one.table.name,
-                    one.table and one.table.id,
-                    one.key,
-                    _storable(one.reason),
-                    _storable(one.detail),
-                    one.raw,
-                    one.log_version,
-                )
-                for one in letters
-            ],
+    named = list({one.name: one for one in letters}.values())
+    for some in _pieces(named):
+        conn.execute(
+            _DEAD_LETTERS,
+            (
+                node,
+                [one.position.segment_id for one in some],
+                [one.position.offset for one in some],
+                [one.ordinal for one in some],
+                [one.table and one.table.keyspace for one in some],
+                [one.table and one.table.name for one in some],
+                [one.table and one.table.id for one in some],
+                [one.key for one in some],
+                [_storable(one.reason) for one in some],
+                [_storable(one.detail) for one in some],
+                [one.raw for one in some],
+                [one.log_version for one in some],
+                [one.sqlstate for one in some],
+            ),
         )
+
+
+def _pieces(letters: list[DeadLetter]) -> Iterator[list[DeadLetter]]:
+    """Lists whose raw bytes fit well into one statement."""
+    piece: list[DeadLetter] = []
+    size_bytes = 0
+    for one in letters:
+        if piece and size_bytes + len(one.raw) > _STATEMENT_BYTES:
+            yield piece
+            piece, size_bytes = [], 0
+        piece.append(one)
+        size_bytes += len(one.raw)
+    if piece:
+        yield piece
+
+
+def mark_retried(conn: Connection, node: str, letters: Sequence[DeadLetter]) -> None:
+    """Note that the transaction applies the mutations of open letters once more."""
+    conn.execute(
+        _RETRIED,
+        (
+            [one.position.segment_id for one in letters],
+            [one.position.offset for one in letters],
+            [one.ordinal for one in letters],
+            node,
+        ),
+    )
+
+
+def read_refused(conn: Connection, node: str, *, limit: int, max_bytes: int) -> list[DeadLetter]:
+    """The newest open letters of rows that PostgreSQL refused, oldest first, without tables."""
+    with conn.cursor(row_factory=tuple_row) as cursor:
+        rows = cursor.execute(_REFUSED, (node, limit, max_bytes)).fetchall()
+    return [
+        DeadLetter(
+            Position(segment_id, offset),
+            reason,
+            raw,
+            log_version,
+            ordinal=ordinal,
+            sqlstate=sqlstate,
+        )
+        for segment_id, offset, ordinal, reason, raw, log_version, sqlstate in rows
+    ]
 
 
 def park(conn: Connection, node: str, mutations: Sequence[Parked]) -> None:

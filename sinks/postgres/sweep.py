@@ -6,6 +6,7 @@ Any number of sidecars may sweep the same database: whoever comes second finds n
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Final
 
 import psycopg
@@ -15,8 +16,11 @@ from parsers.decoder import Batch, Catalog, CompiledTable
 from sinks.base import Applied
 from sinks.postgres.applier import PostgresSink, translated
 from sinks.postgres.catalog import Connection
+from sinks.postgres.refusal import Refusal
 
 ROWS_AT_ONCE: Final = 5_000
+# A row that PostgreSQL does not let expire is tried again after this time.
+REFUSED_AGAIN_SECONDS: Final = 60
 
 # Rows of tables that this process does not mirror are left to those that do. Nothing is locked: the
 # buckets come first, here as everywhere.
@@ -34,6 +38,13 @@ DELETE FROM cdc_tail.expiry AS e
  WHERE (e.mirror_id, e.pk, e.ck) = (done.mirror_id, done.pk, done.ck) AND e.due_at <= %s
 """
 
+# Of a partition with a refused row: all of its rows, which costs another look at most.
+_POSTPONE: Final = """
+UPDATE cdc_tail.expiry AS e SET due_at = %s
+  FROM unnest(%s::int[], %s::bytea[]) AS refused (mirror_id, pk)
+ WHERE e.mirror_id = refused.mirror_id AND e.pk = refused.pk AND e.due_at <= %s
+"""
+
 _PURGED: Final = ("dead_row", "partition_tombstone")
 _PURGE: Final = sql.SQL("""
 DELETE FROM cdc_tail.{table}
@@ -46,8 +57,12 @@ DELETE FROM cdc_tail.{table}
 class Sweeper:
     """Applies expiries and purges tombstones through a sink's connection."""
 
-    def __init__(self, sink: PostgresSink) -> None:
+    def __init__(
+        self, sink: PostgresSink, refused: Callable[[list[Refusal]], None] = lambda _: None
+    ) -> None:
+        """`refused` is told of the rows that PostgreSQL does not let expire."""
         self._sink = sink
+        self._refused = refused
 
     def expire(self, catalog: Catalog, *, now_s: int | None = None) -> Applied:
         """Bring up to `now_s` (epoch seconds) the rows of which something has expired.
@@ -70,7 +85,26 @@ class Sweeper:
             compiled, static = owners[mirror_id]
             batch.touch(compiled, partition_key, clustering, static)
         columns = [list(column) for column in zip(*due, strict=True)]
-        return self._sink.apply(batch, lambda conn: _forget(conn, columns, now), now_s=now)
+        refused: list[tuple[CompiledTable, bytes]] = []
+
+        def refuse(refusals: list[Refusal]) -> None:
+            refused[:] = [key for one in refusals for key in one.part.touched_keys()]
+            self._refused(refusals)
+
+        def commit(connection: Connection) -> None:
+            if refused:
+                pairs = [
+                    (mirror_id, key)
+                    for compiled, key in refused
+                    for mirror_id, (owner, _) in owners.items()
+                    if owner is compiled
+                ]
+                mirror_ids, keys = zip(*pairs, strict=True)
+                again_at = now + REFUSED_AGAIN_SECONDS
+                connection.execute(_POSTPONE, (again_at, list(mirror_ids), list(keys), now))
+            _forget(connection, columns, now)
+
+        return self._sink.apply(batch, commit, now_s=now, refused=refuse)
 
     def purge(self) -> int:
         """Delete tombstones whose gc_grace has passed, some thousands at most; returns how many."""

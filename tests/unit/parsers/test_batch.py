@@ -254,3 +254,40 @@ def test_thousands_of_rows_and_partitions_are_told_apart() -> None:
     assert {row["v"]: row["w"] for row in mirror.rows.rows.values()} == {
         key: bytes(4) for key in keys
     }
+
+
+def test_parts_of_a_batch_have_its_rows_and_no_more() -> None:
+    batch = Batch(build_catalog([mirrored(TEXTS.table), mirrored(OTHERS.table)]))
+    deleted = PartitionUpdate(TEXTS.table.id, "", b"gone", deletion=Deletion(US, NOW))
+    for mutation in (
+        *(written(b"row%d" % number, v=b"x") for number in range(2_000)),
+        encoded(deleted),
+        encoded(update(OTHERS, b"row7")),
+    ):
+        assert (
+            decode_kept(mutation, batch, log_version=LOG_VERSION, position=Position(1, 2)) is None
+        )
+    names = [batch.part([item]).touched_keys() for item in range(len(batch))]
+    assert len(batch) == len(names) == 2_002
+    assert set().union(*names) == batch.touched_keys() and all(len(one) == 1 for one in names)
+    part = batch.part(range(0, 2_002, 2))
+    del batch  # the part keeps what it needs
+    gc.collect()
+    assert len(part) == 1_001 and part.mutations == 0
+    with pytest.raises(IndexError, match="no item 1001"):
+        part.part([1_001])
+
+
+def test_what_batches_share() -> None:
+    catalog = build_catalog([mirrored(TEXTS.table), mirrored(OTHERS.table)])
+    one, other = Batch(catalog), Batch(catalog)
+    for batch, mutations in (
+        (one, [written(b"a"), written(b"b"), encoded(update(OTHERS, b"c"))]),
+        (other, [written(b"b", US + 1), written(b"c"), encoded(update(OTHERS, b"a"))]),
+    ):
+        for mutation in mutations:
+            decode_kept(mutation, batch, log_version=LOG_VERSION, position=Position(1, 2))
+    assert {(c.table.name, key) for c, key in one.shared(other)} == {("texts", b"b")}
+    assert one.shared(other) == other.shared(one)
+    with pytest.raises(ValueError, match="different catalogs"):
+        one.shared(Batch(build_catalog()))
