@@ -1,12 +1,13 @@
-"""HTTP for people, probes and Prometheus, in a thread of its own; changes no state.
+"""HTTP for people, probes and Prometheus, in a thread of its own.
 
-GET /  /metrics  /healthz  /readyz  /status
+GET /  /metrics  /healthz  /readyz  /status; what is given beside that comes from elsewhere.
 """
 
 from __future__ import annotations
 
 import socket
 import threading
+from collections.abc import Sequence
 from importlib import resources
 from types import TracebackType
 
@@ -23,8 +24,13 @@ from cdc_tail.settings import HttpSettings
 from cdc_tail.status import StatusBoard, not_healthy_because, not_ready_because
 
 
-def application(board: StatusBoard, metrics: Metrics, settings: HttpSettings) -> Starlette:
-    """The routes over one process's status and metrics."""
+def application(
+    board: StatusBoard,
+    metrics: Metrics,
+    settings: HttpSettings,
+    more_routes: Sequence[Route] = (),
+) -> Starlette:
+    """The routes over one process's status and metrics, and `more_routes`."""
     page = resources.files(__package__).joinpath("page.html").read_text(encoding="utf-8")
 
     def probe(reason: str | None) -> Response:
@@ -52,6 +58,7 @@ def application(board: StatusBoard, metrics: Metrics, settings: HttpSettings) ->
             Route("/healthz", healthz),
             Route("/readyz", readyz),
             Route("/status", status),
+            *more_routes,
         ]
     )
 
@@ -59,10 +66,16 @@ def application(board: StatusBoard, metrics: Metrics, settings: HttpSettings) ->
 class StatusServer:
     """Serves `application` from a thread until the `with` block ends."""
 
-    def __init__(self, board: StatusBoard, metrics: Metrics, settings: HttpSettings) -> None:
+    def __init__(
+        self,
+        board: StatusBoard,
+        metrics: Metrics,
+        settings: HttpSettings,
+        more_routes: Sequence[Route] = (),
+    ) -> None:
         self._socket = _listen(settings)
         config = uvicorn.Config(
-            application(board, metrics, settings),
+            application(board, metrics, settings, more_routes),
             log_config=None,
             access_log=False,
             lifespan="off",

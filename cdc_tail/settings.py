@@ -157,13 +157,18 @@ class HttpSettings(_Section):
     """The page, the metrics and the probes."""
 
     enabled: bool = Field(
-        default=True, description="Serve /metrics, /healthz, /readyz, /status and /."
+        default=True, description="Serve /metrics, /healthz, /readyz, /status, /dlq/records and /."
     )
     host: str = Field(
         default="127.0.0.1", description="Address to listen at; 0.0.0.0 in a container."
     )
     port: int = Field(
         default=8080, ge=0, le=65535, description="Port to listen at; 0 takes a free one."
+    )
+    token: Annotated[SecretStr, Field(min_length=16)] | None = Field(
+        default=None,
+        description="Bearer token of 16 characters or more for /dlq/records. Without one, records"
+        " can be read there, but neither retried nor discarded.",
     )
     ready_max_age_seconds: float = Field(
         default=300, gt=0, description="/readyz says no while the oldest unapplied change is older."

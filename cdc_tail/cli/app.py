@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from cdc_tail.cli import demo, inspect, replay, run, snapshot, status, verify, version
+from cdc_tail.cli import demo, dlq, inspect, replay, run, snapshot, status, verify, version
 from cdc_tail.cli.common import tell_error
 from cdc_tail.errors import CdcTailError
 
@@ -45,6 +45,7 @@ app.command("snapshot")(snapshot.snapshot)
 app.command("status")(status.status)
 app.command("inspect")(inspect.inspect)
 app.command("verify")(verify.verify)
+app.add_typer(dlq.app, name="dlq")
 app.command("demo")(demo.demo)
 app.command("version")(version.version)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
 from typing import Any
 
 import typer.main
@@ -15,7 +16,7 @@ def cli_page() -> str:
     root: Any = typer.main.get_command(app)
     lines = ["# Command line", "", inspect.cleandoc(HELP), ""]
     lines += ["This page is generated from the program's own help (`cdc-tail COMMAND --help`).", ""]
-    for name, command in root.commands.items():
+    for name, command in _commands(root):
         lines += [f"## cdc-tail {name}", "", f"`cdc-tail {name} {_usage(command)}`".strip(), ""]
         lines += [inspect.cleandoc(command.help or ""), ""]
         lines += _parameters(command)
@@ -23,7 +24,16 @@ def cli_page() -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
+def _commands(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every command by its whole name, those of groups after their group."""
+    for name, command in group.commands.items():
+        yield prefix + name, command
+        yield from _commands(command, f"{prefix}{name} ") if hasattr(command, "commands") else ()
+
+
 def _usage(command: Any) -> str:
+    if hasattr(command, "commands"):
+        return "COMMAND"
     arguments = [one.metavar or one.name.upper() for one in command.params if _is_argument(one)]
     return " ".join(["[OPTIONS]", *arguments])
 

@@ -13,6 +13,7 @@ import typer
 
 from cdc_tail import config
 from cdc_tail.cli.common import ConfigOption, PostgresOption
+from cdc_tail.http_letters import letter_routes
 from cdc_tail.log import configure
 from cdc_tail.metrics import Metrics
 from cdc_tail.pipeline import Pipeline
@@ -89,7 +90,9 @@ def run(
         signal.signal(number, lambda *_: pipeline.stop())
     with contextlib.ExitStack() as stack:
         if settings.http.enabled:
-            server = stack.enter_context(StatusServer(board, metrics, settings.http))
+            server = stack.enter_context(
+                StatusServer(board, metrics, settings.http, letter_routes(settings))
+            )
             log.info("status page", url=server.url)
         log.info("tailing", node=settings.node, cdc_raw=str(settings.cassandra.cdc_raw))
         pipeline.run()
