@@ -172,11 +172,15 @@ class Writer:
             return sorted(str(one) for one in parked_table_ids(conn, self.node))
 
     def apply(
-        self, batch: Batch, work: Work, letters_of: Callable[[list[Refusal]], list[DeadLetter]]
+        self,
+        batch: Batch,
+        work: Work,
+        letters_of: Callable[[list[Refusal]], list[DeadLetter]] | None = None,
     ) -> Applied:
         """Apply a batch and its work in one transaction, and try once more where mirrors changed.
 
-        Rows that PostgreSQL refuses are left out; `letters_of` says which mutations they come from.
+        Rows that PostgreSQL refuses are left out where `letters_of` says which mutations they come
+        from; without it they are RowRejected.
         Raises SinkUnavailable where the outcome may be unknown. Called again then, with the same
         batch on a new connection, it first finds out whether that commit had succeeded.
         """
@@ -191,8 +195,11 @@ class Writer:
         def commit(_: Connection) -> None:
             prepared[:] = self._commit(sink, work, mutations)
 
-        def refuse(refusals: list[Refusal]) -> None:
-            work.refused = letters_of(refusals)
+        refuse: Callable[[list[Refusal]], None] | None = None
+        if letters_of is not None:
+
+            def refuse(refusals: list[Refusal]) -> None:
+                work.refused = letters_of(refusals)
 
         def act() -> Applied:
             work.refused = []
