@@ -12,15 +12,39 @@ ENVIRONMENT := $(VENV)/.cdc-tail-installed
 TOOLS := $(VENV)/.cdc-tail-tools
 BENCH := $(VENV)/.cdc-tail-bench
 BUILT := $(VENV)/.cdc-tail-built
+QUALITY = $(RUN)/python -m pip install --disable-pip-version-check -q --no-build-isolation -e '.[quality]'
+COMPOSE := docker compose --file docker/compose.yaml
 SOURCES := setup.py $(wildcard parsers/*.pyx parsers/*.pxd parsers/*.h)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup-local test test-unit test-integration test-crash lint types fuzz asan \
+.PHONY: help install start logs health generate-data stop test-deploy test-coverage lint-fix \
+  security sbom wheels release-check \
+  setup-local test test-unit test-integration test-crash lint types fuzz asan \
   build wheel golden docs benchmark clean
 
 help:  ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*  ## /\1  /p' $(MAKEFILE_LIST) | awk '{ printf "  %-18s", $$1; $$1 = ""; print }'
+
+install: $(BUILT)  ## environment, extension modules and the tools of development
+	@$(MAKE) --no-print-directory $(TOOLS)
+
+start:  ## the whole stack in containers: Cassandra, PostgreSQL, sidecar, monitoring; needs Docker
+	@$(COMPOSE) up --build --detach --wait
+	@echo "status http://127.0.0.1:8080  Grafana http://127.0.0.1:3000  Jaeger http://127.0.0.1:16686"
+
+logs:  ## what the stack's sidecar says
+	@$(COMPOSE) logs --follow --tail=100 cdc-tail
+
+health:  ## state of every container, and what the sidecar does
+	@$(COMPOSE) ps
+	@$(COMPOSE) exec cdc-tail cdc-tail status
+
+generate-data:  ## writes of a small shop to the stack's Cassandra, SECONDS=30
+	@$(COMPOSE) exec cdc-tail python -m cdc_tail.local.generate --seconds $(or $(SECONDS),30)
+
+stop:  ## end the stack; VOLUMES=1 removes its data too
+	@$(COMPOSE) down $(if $(VOLUMES),--volumes)
 
 setup-local: $(BUILT)  ## real Cassandra -> commit log -> PostgreSQL on this machine; KEEP=1 leaves it running
 	@$(RUN)/cdc-tail demo
@@ -37,11 +61,20 @@ test-integration: $(BUILT)  ## tests against real servers
 test-crash: $(BUILT)  ## tests that kill processes
 	@$(RUN)/pytest tests/crash
 
+test-deploy: $(BUILT)  ## image, compose file, chart, alerts and dashboards, by the real programs
+	@$(RUN)/python -m pip install --disable-pip-version-check -q --no-build-isolation -e '.[deploy]'
+	@$(RUN)/python -m tests.tools.programs
+	@$(RUN)/pytest tests/deploy
+
 lint: $(BUILT) $(TOOLS)  ## style of Python and Cython, direction of imports
 	@$(RUN)/ruff check .
 	@$(RUN)/ruff format --check .
 	@PATH="$(CURDIR)/$(RUN):$$PATH" cython-lint parsers/*.pyx parsers/*.pxd
 	@$(RUN)/lint-imports
+
+lint-fix: $(BUILT) $(TOOLS)  ## what the linters can put right by themselves
+	@$(RUN)/ruff check --fix .
+	@$(RUN)/ruff format .
 
 types: $(BUILT) $(TOOLS)  ## mypy --strict
 	@$(RUN)/mypy
@@ -50,6 +83,31 @@ asan: $(BUILT)  ## tests of the compiled modules under address and undefined-beh
 	@tests/tools/asan.sh
 
 build: $(BUILT)  ## environment and extension modules, in place
+
+test-coverage: $(BUILT)  ## lines of Python and Cython that tests reach; COVER="tests/unit" for a part
+	@$(QUALITY)
+	@tests/tools/coverage.sh $(COVER)
+
+security: $(BUILT)  ## known weaknesses of dependencies, and doubtful code
+	@$(QUALITY)
+	@$(RUN)/bandit -q -r cdc_tail sinks checkpoints parsers -c pyproject.toml
+	@$(RUN)/pip-audit --skip-editable --progress-spinner off
+
+sbom: $(BUILT)  ## bill of materials of an installation, CycloneDX, in build/sbom.json
+	@$(QUALITY)
+	@mkdir -p build && rm -rf build/sbom-environment && $(RUN)/python -m venv build/sbom-environment
+	@build/sbom-environment/bin/pip install --disable-pip-version-check -q '.[encryption]'
+	@build/sbom-environment/bin/pip uninstall --disable-pip-version-check -q -y pip setuptools
+	@$(RUN)/cyclonedx-py environment --pyproject pyproject.toml --mc-type application --output-reproducible \
+	  --output-file build/sbom.json build/sbom-environment/bin/python
+	@rm -r build/sbom-environment
+
+wheels: $(ENVIRONMENT)  ## manylinux wheels of every Python, by cibuildwheel; needs Docker
+	@$(RUN)/python -m pip install --disable-pip-version-check -q 'cibuildwheel>=2.22'
+	@$(RUN)/cibuildwheel --platform linux --output-dir dist
+
+release-check: $(BUILT)  ## TAG=v1.2.3: program, chart and changelog agree; notes in build/release-notes.md
+	@$(RUN)/python -m tests.tools.release $(TAG) build/release-notes.md
 
 wheel: $(ENVIRONMENT)  ## dist/cdc_tail-*.whl
 	@$(RUN)/pip wheel -q --no-deps --wheel-dir dist .
@@ -63,8 +121,12 @@ golden: $(BUILT)  ## record the golden segments that are missing, with real node
 benchmark: $(BUILT) $(BENCH)  ## everything that is said to be fast, measured; BENCHMARK="apply --quick" for less
 	@$(RUN)/python -m benchmarks $(BENCHMARK)
 
-docs: $(BUILT)  ## write the generated pages anew
+docs: $(BUILT)  ## write the generated pages and dashboards anew, build the site into build/site
 	@$(RUN)/python -m cdc_tail.reference_pages .
+	@$(RUN)/python -m deploy.dashboards
+	@$(RUN)/python -c 'import material' 2>/dev/null || $(RUN)/python -m pip install \
+	  --disable-pip-version-check -q --no-build-isolation -e '.[docs]'
+	@NO_MKDOCS_2_WARNING=1 $(RUN)/mkdocs build --strict --quiet
 
 clean:  ## remove what was built and the environment; downloads in the cache stay
 	rm -rf build dist *.egg-info parsers/*.c parsers/*.so $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,4 +1,4 @@
-"""Writes the pages that would drift if written by hand: CLI, metrics, .env.example.
+"""Writes the pages that would drift if written by hand: CLI, settings, metrics, limitations.
 
 `python -m cdc_tail.reference_pages ROOT` writes them; a test compares. Describes, decides nothing.
 """
@@ -68,9 +68,63 @@ def metrics_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+def configuration_page() -> str:
+    """The settings by section, with the three ways to give each."""
+    plain = {key: name for name, key in PLAIN_NAMES.items()}
+    lines = [
+        "# Configuration",
+        "",
+        "Each setting can stand in a TOML file (`--config`, or `CDC_TAIL_CONFIG`), in an",
+        "environment variable, and for the common ones in an option of the",
+        "[command line](cli.md). Later wins: defaults, file, plain variables such as",
+        "`POSTGRES_HOST`, `CDC_TAIL_*`, options. A setting that does not exist, or a value out of",
+        "its bounds, is an error at the start that names it.",
+        "",
+        "```toml",
+        'node = "cassandra-1"',
+        "",
+        "[cassandra]",
+        'cdc_raw = "/var/lib/cassandra/cdc_raw"',
+        "",
+        "[postgres]",
+        'host = "db.example"',
+        'database = "mirror"',
+        "```",
+        "",
+        "This page is generated from the program's settings.",
+    ]
+    section = None
+    for key, field in setting_fields():
+        head, _, name = key.rpartition(".")
+        if head != section:
+            section = head
+            title = f"[{head}]" if head else "Top level"
+            lines += ["", f"## {title}", "", "| setting | variable | default | meaning |"]
+            lines += ["|---|---|---|---|"]
+        default = "" if field.default is PydanticUndefined else _as_variable(field.default)
+        variables = [variable_name(key), *([plain[key]] if key in plain else [])]
+        cells = [
+            f"`{name}`",
+            ", ".join(f"`{one}`" for one in variables),
+            f"`{default}`" if default else "",
+            field.description or "",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def limitations_page() -> str:
+    """README's section of that name: it stands there for who decides, here for who searches."""
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    section = readme.split("\n## Limitations\n", 1)[1].partition("\nApache-2.0.")[0]
+    return f"# Limitations\n{section.partition(chr(10) + '## ')[0].rstrip()}\n"
+
+
 PAGES: Mapping[str, Callable[[], str]] = {
     ".env.example": env_example,
     "docs/cli.md": cli_page,
+    "docs/configuration.md": configuration_page,
+    "docs/limitations.md": limitations_page,
     "docs/metrics.md": metrics_page,
 }
 
