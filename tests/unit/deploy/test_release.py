@@ -47,4 +47,5 @@ def test_every_page_of_the_site_is_in_its_navigation() -> None:
     docs = ROOT / "docs"
     text = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
     named = set(re.findall(r"[\w/.-]+\.md", text))
-    assert named == {str(page.relative_to(docs)) for page in docs.rglob("*.md")}
+    pages = {str(page.relative_to(docs)) for page in docs.rglob("*.md")}
+    assert named == pages, f"put into `nav` of mkdocs.yml: {named ^ pages}"
