@@ -17,8 +17,9 @@ cdef struct ArenaMark:
 
 cdef struct Arena:
     Chunk *chunk
+    Chunk *spare            # empty ones, each of the usual size
+    int n_spare
     Py_ssize_t total        # bytes handed out
-    Py_ssize_t reserved     # bytes taken from the allocator
 
 
 cdef void arena_init(Arena *arena) noexcept nogil

@@ -7,12 +7,17 @@ from parsers._model cimport Partition, Row
 from parsers._mutation cimport Decoding, Update
 
 
+cdef struct RowSlot:
+    uint32_t hash
+    int32_t row                     # index + 1; 0: free
+
+
 cdef class Batch:
     cdef Arena arena
     cdef Row **rows
     cdef int32_t n_rows
     cdef int32_t rows_capacity
-    cdef Row **row_slots
+    cdef RowSlot *row_slots         # open addressing
     cdef uint32_t row_mask
     cdef Partition **partitions
     cdef int32_t n_partitions
@@ -39,6 +44,7 @@ cdef class Batch:
     cdef Row *_find_row(self, Row *row) noexcept nogil
     cdef bint holds_row(self, Row *row) noexcept nogil
     cdef int add_row(self, Row *row) except -1 nogil
+    cdef int _grow_slots(self) except -1 nogil
     cdef Partition *find_partition(
         self, uint32_t table, const uint8_t *key, int32_t length
     ) noexcept nogil

@@ -77,6 +77,16 @@ cdef inline bint same_key(const Row *a, const Row *b) noexcept nogil:
     )
 
 
+cdef inline void take_slot(
+    RowSlot *slots, uint32_t mask, uint32_t hash, int32_t row
+) noexcept nogil:
+    cdef uint32_t at = hash & mask
+    while slots[at].row != 0:
+        at = (at + 1) & mask
+    slots[at].hash = hash
+    slots[at].row = row
+
+
 @cython.final
 cdef class Batch:
     """Rows of any number of tables and segments, merged by Cassandra's rules.
@@ -89,7 +99,7 @@ cdef class Batch:
         self.catalog = catalog
         self.row_mask = 1023
         self.partition_mask = 63
-        self.row_slots = <Row **>calloc(self.row_mask + 1, sizeof(Row *))
+        self.row_slots = <RowSlot *>calloc(self.row_mask + 1, sizeof(RowSlot))
         self.partition_slots = <Partition **>calloc(self.partition_mask + 1, sizeof(Partition *))
         if self.row_slots == NULL or self.partition_slots == NULL:
             raise MemoryError
@@ -233,7 +243,7 @@ cdef class Batch:
     def clear(self):
         """Empty, for re-use with the same catalog. Position and pins go too."""
         arena_clear(&self.arena)
-        memset(self.row_slots, 0, (self.row_mask + 1) * sizeof(Row *))
+        memset(self.row_slots, 0, (self.row_mask + 1) * sizeof(RowSlot))
         memset(self.partition_slots, 0, (self.partition_mask + 1) * sizeof(Partition *))
         self.n_rows = 0
         self.n_partitions = 0
@@ -290,14 +300,20 @@ cdef class Batch:
 
     cdef Row *_find_row(self, Row *row) noexcept nogil:
         """The batch's row of the same key, or NULL; `row` gets its hash."""
-        cdef Row *held
+        cdef const RowSlot *slot
+        cdef uint32_t at
         row.hash = hash_bytes(row.relation, row.partition_key, row.partition_key_length)
         if row.clustering_length:
             row.hash = hash_bytes(row.hash, row.clustering, row.clustering_length)
-        held = self.row_slots[row.hash & self.row_mask]
-        while held != NULL and not (held.hash == row.hash and same_key(held, row)):
-            held = held.next
-        return held
+        at = row.hash & self.row_mask
+        while True:
+            slot = &self.row_slots[at]
+            if slot.row == 0:
+                return NULL
+            # The hash stands in the slot: a row is looked at when it is very likely the one.
+            if slot.hash == row.hash and same_key(self.rows[slot.row - 1], row):
+                return self.rows[slot.row - 1]
+            at = (at + 1) & self.row_mask
 
     cdef bint holds_row(self, Row *row) noexcept nogil:
         """Whether the batch has a row of that key."""
@@ -306,8 +322,6 @@ cdef class Batch:
     cdef int add_row(self, Row *row) except -1 nogil:
         cdef int32_t capacity
         cdef void *grown
-        cdef int32_t i
-        cdef uint32_t mask
         if self.n_rows == self.rows_capacity:
             capacity = max(1024, 2 * self.rows_capacity)
             grown = realloc(self.rows, capacity * sizeof(Row *))
@@ -316,22 +330,26 @@ cdef class Batch:
                     raise MemoryError
             self.rows = <Row **>grown
             self.rows_capacity = capacity
-        if <uint32_t>self.n_rows > self.row_mask:
-            mask = 4 * self.row_mask + 3
-            grown = calloc(<size_t>mask + 1, sizeof(Row *))
-            if grown == NULL:
-                with gil:
-                    raise MemoryError
-            free(self.row_slots)
-            self.row_slots = <Row **>grown
-            self.row_mask = mask
-            for i in range(self.n_rows):
-                self.rows[i].next = self.row_slots[self.rows[i].hash & mask]
-                self.row_slots[self.rows[i].hash & mask] = self.rows[i]
-        row.next = self.row_slots[row.hash & self.row_mask]
-        self.row_slots[row.hash & self.row_mask] = row
+        if 2 * <uint32_t>self.n_rows > self.row_mask:
+            self._grow_slots()
         self.rows[self.n_rows] = row
         self.n_rows += 1
+        take_slot(self.row_slots, self.row_mask, row.hash, self.n_rows)
+        return 0
+
+    cdef int _grow_slots(self) except -1 nogil:
+        cdef uint32_t mask = 4 * self.row_mask + 3
+        cdef RowSlot *slots = <RowSlot *>calloc(<size_t>mask + 1, sizeof(RowSlot))
+        cdef uint32_t i
+        if slots == NULL:
+            with gil:
+                raise MemoryError
+        for i in range(self.row_mask + 1):
+            if self.row_slots[i].row != 0:
+                take_slot(slots, mask, self.row_slots[i].hash, self.row_slots[i].row)
+        free(self.row_slots)
+        self.row_slots = slots
+        self.row_mask = mask
         return 0
 
     cdef Partition *find_partition(

@@ -203,7 +203,7 @@ cdef void digest_insert(Row *row, const ColumnCode *columns) noexcept nogil:
 
     It tells a copy of an INSERT that the mirror has from another write with the same timestamp.
     """
-    cdef uint64_t digest
+    cdef uint64_t digest, word
     cdef Cell *cell
     cdef int i
     row.digest = 0
@@ -213,7 +213,7 @@ cdef void digest_insert(Row *row, const ColumnCode *columns) noexcept nogil:
     digest = mix(digest, <uint64_t>row.deletion.timestamp_us)
     for i in range(row.n_cells):
         cell = &row.cells[i]
-        digest = mix(digest, (<uint64_t>columns[cell.column].tag << 8) | cell.flags)
+        word = (<uint64_t>columns[cell.column].tag << 8) | cell.flags
         if cell.writetime_us != row.liveness_us:
             digest = mix(digest, <uint64_t>cell.writetime_us)
         elif not cell.flags & (CELL_TOMBSTONE | CELL_COMPLEX_DELETION):
@@ -222,8 +222,11 @@ cdef void digest_insert(Row *row, const ColumnCode *columns) noexcept nogil:
             digest = mix(digest, <uint64_t>cell.deletion_time_s)
         if cell.flags & CELL_ELEMENT:
             digest = cdc_digest(digest, cell.path, cell.path_length)
+        # One round for what a cell is and what it holds.
         if cell.value_length >= 0:
-            digest = cdc_digest(digest, cell.value, cell.value_length)
+            digest = cdc_digest(digest ^ word, cell.value, cell.value_length)
+        else:
+            digest = mix(digest, word)
     row.digest = digest if digest != 0 else 1
 
 
