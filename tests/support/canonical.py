@@ -112,6 +112,8 @@ def canonical(data: bytes | None, cql_type: Any) -> Any:
     name = cql_type.typename
     if name in WRAPPERS:
         return canonical(data, cql_type.subtypes[0])
+    if name.endswith("CompositeType"):
+        return _blob(data)
     if not data and name not in MAY_BE_EMPTY:
         return EMPTY
     if name in SCALARS:

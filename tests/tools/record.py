@@ -8,6 +8,7 @@ told in `tests/support/golden.py`.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import datetime
 import fnmatch
@@ -35,7 +36,7 @@ HEADER_AND_MARKER_BYTES = 64
 def record(case: Case, series: str, golden: Path) -> Path:
     """Record one case on one series and return its folder, which is made anew."""
     keyspace = case.name[:48]
-    with CassandraNode(series, options=case.options) as node:
+    with _recorded_node(case, series) as node:
         session = node.session()
         session.execute(
             f"CREATE KEYSPACE {keyspace} WITH replication = "
@@ -82,6 +83,28 @@ def record(case: Case, series: str, golden: Path) -> Path:
     # A keystore's path is the recording machine's own: keep it from the golden folder on.
     (folder / "case.json").write_text(text.replace(f"{GOLDEN}/", "") + "\n")
     return folder
+
+
+@contextlib.contextmanager
+def _recorded_node(case: Case, series: str) -> Iterator[CassandraNode]:
+    """The first node of a cluster of the case's size; all are up."""
+    with contextlib.ExitStack() as cluster:
+        first = cluster.enter_context(CassandraNode(series, options=case.options))
+        for number in range(1, case.replicas):
+            options = dataclasses.replace(
+                case.options,
+                seeds=f"{first.address}:{first.storage_port}",
+                yaml={"auto_bootstrap": False},
+            )
+            other = CassandraNode(
+                series,
+                address=f"127.0.0.{number + 1}",
+                native_port=first.native_port,
+                storage_port=first.storage_port,
+                options=options,
+            )
+            cluster.enter_context(other)
+        yield first
 
 
 def write_reader_dump(folder: Path, series: str, encryption: Mapping[str, Any] | None) -> None:

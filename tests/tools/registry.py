@@ -29,23 +29,31 @@ Run = Callable[[Any], Iterator[str] | None]
 
 @dataclass(frozen=True)
 class Case:
-    """One case to record: a function, the series it is for, and the options of its node."""
+    """One case to record: a function, the series it is for, and the options of its node.
+
+    `replicas` is the size of the cluster; the log of the first node is recorded.
+    """
 
     name: str
     run: Run
     series: tuple[str, ...]
     options: NodeOptions
+    replicas: int = 1
 
 
 def recorded(
-    *, series: tuple[str, ...] = ALL_SERIES, variant: str = "", **node_options: Any
+    *,
+    series: tuple[str, ...] = ALL_SERIES,
+    variant: str = "",
+    replicas: int = 1,
+    **node_options: Any,
 ) -> Callable[[Run], Run]:
     """Record the case on these series with these NodeOptions, as `<name>_<variant>`."""
 
     def mark(run: Run) -> Run:
         name = run.__name__ + (f"_{variant}" if variant else "")
         options = NodeOptions(**({"commitlog_segment_size_mib": 1} | node_options))
-        vars(run).setdefault("variants", []).append(Case(name, run, series, options))
+        vars(run).setdefault("variants", []).append(Case(name, run, series, options, replicas))
         return run
 
     return mark
