@@ -1,4 +1,4 @@
-"""Asks Cassandra's own CommitLogReader what segments hold: one JSON line per mutation.
+"""Asks Cassandra's own CommitLogReader what segments hold, one JSON line per mutation; or times it.
 
     python -m tests.tools.dump 5.0 cdc_raw/CommitLog-8-*.log > reader.jsonl
 
@@ -33,6 +33,9 @@ _SHIMS = {
     "5.0": ("v4_on", "v4_0"),
     "6.0": ("v4_on", "v6_0"),
 }
+# The dump is over before a second tier of the JIT would pay; a timing wants all of it.
+_SHORT = ("-Xmx512m", "-XX:TieredStopAtLevel=1")
+_LONG = ("-Xmx1g", "-Xms1g")
 _SILENT = '<configuration><root level="OFF"/></configuration>'
 
 
@@ -129,13 +132,42 @@ def dump(
 
     All must be of one log version. `encryption` is a node's `transparent_data_encryption_options`.
     """
+    arguments = [str(segment.resolve()) for segment in segments]
+    return _lines(series, _version_of(segments), "Dump", arguments, _SHORT, encryption)
+
+
+def time_reader(
+    series: str, schema: Path, segments: Sequence[Path], *, passes: int
+) -> list[dict[str, int]]:
+    """Times of the CommitLogReader of `series` over all `segments`, per pass; the first warm up.
+
+    A line has `wall_ns`, `cpu_ns` of the reading thread (so without garbage collection),
+    `mutations` and their `mutation_bytes`. The mutations in segment `schema` define the tables.
+    """
+    arguments = [str(passes), *(str(segment.resolve()) for segment in (schema, *segments))]
+    return _lines(series, _version_of(segments), "Timing", arguments, _LONG, None)
+
+
+def _version_of(segments: Sequence[Path]) -> int:
     versions = {_log_version(segment) for segment in segments}
     if len(versions) != 1:
         raise DumpError(f"the segments are of log versions {sorted(versions)}; dump them apart")
+    return versions.pop()
+
+
+def _lines(
+    series: str,
+    version: int,
+    program: str,
+    arguments: Sequence[str],
+    jvm_options: Sequence[str],
+    encryption: Mapping[str, Any] | None,
+) -> list[dict[str, Any]]:
+    """The lines of JSON that a program of the dumper writes."""
     with tempfile.TemporaryDirectory(prefix="cdc-tail-dump-") as name:
         folder = Path(name)
         (folder / "logback.xml").write_text(_SILENT)
-        config = _config(series, folder, versions.pop(), encryption)
+        config = _config(series, folder, version, encryption)
         properties = {
             "cassandra.config": config.as_uri(),
             "cassandra.storagedir": folder,
@@ -146,17 +178,16 @@ def dump(
         _run(
             [
                 str(java()),
-                "-Xmx512m",
-                "-XX:TieredStopAtLevel=1",
+                *jvm_options,
                 "-XX:+UseSerialGC",
                 *(f"--add-exports={name}=ALL-UNNAMED" for name in EXPORTS),
                 *(f"--add-opens={name}=ALL-UNNAMED" for name in OPENS),
                 *(f"-D{key}={value}" for key, value in properties.items()),
                 "-cp",
                 os.pathsep.join(map(str, [classes(series), *class_path(series)])),
-                "cdctail.dumper.Dump",
+                f"cdctail.dumper.{program}",
                 str(out),
-                *(str(segment.resolve()) for segment in segments),
+                *arguments,
             ]
         )
         return [json.loads(line) for line in out.read_text().splitlines()]

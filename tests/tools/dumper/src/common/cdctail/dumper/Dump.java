@@ -21,7 +21,10 @@ public final class Dump
         try (PrintStream out = new PrintStream(arguments[0], "UTF-8"))
         {
             for (String segment : Arrays.asList(arguments).subList(1, arguments.length))
-                Version.read(new SegmentReader(tables, out), segment);
+            {
+                SegmentReader reader = new SegmentReader(tables, out);
+                Version.read(reader, reader, segment);
+            }
         }
         System.exit(0); // Cassandra's own threads would keep the process
     }

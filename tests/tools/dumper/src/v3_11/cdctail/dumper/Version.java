@@ -11,6 +11,8 @@ import org.apache.cassandra.config.ColumnDefinition;
 import org.apache.cassandra.config.DatabaseDescriptor;
 import org.apache.cassandra.config.Schema;
 import org.apache.cassandra.db.ClusteringPrefix;
+import org.apache.cassandra.db.commitlog.CommitLogReadHandler;
+import org.apache.cassandra.db.commitlog.CommitLogReader;
 import org.apache.cassandra.db.marshal.AbstractType;
 import org.apache.cassandra.db.marshal.ReversedType;
 import org.apache.cassandra.db.partitions.PartitionUpdate;
@@ -89,9 +91,9 @@ final class Version
         }
     }
 
-    static void read(SegmentReader reader, String segment) throws Exception
+    static void read(CommitLogReader reader, CommitLogReadHandler handler, String segment) throws Exception
     {
-        reader.readCommitLogSegment(reader, new File(segment), true);
+        reader.readCommitLogSegment(handler, new File(segment), true);
     }
 
     /** The live rows of partitions merged. */

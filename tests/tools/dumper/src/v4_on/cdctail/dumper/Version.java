@@ -34,7 +34,7 @@ final class Version
     }
 
     /** Reads a segment; the class that names a file changed in 4.1. */
-    static void read(SegmentReader reader, String segment) throws Exception
+    static void read(CommitLogReader reader, CommitLogReadHandler handler, String segment) throws Exception
     {
         for (Method method : CommitLogReader.class.getMethods())
         {
@@ -42,7 +42,7 @@ final class Version
             if (!method.getName().equals("readCommitLogSegment") || types.length != 3)
                 continue;
             Object file = types[1].getConstructor(String.class).newInstance(segment);
-            method.invoke(reader, (CommitLogReadHandler) reader, file, true);
+            method.invoke(reader, handler, file, true);
             return;
         }
         throw new IllegalStateException("this Cassandra has no CommitLogReader.readCommitLogSegment of three parameters");
