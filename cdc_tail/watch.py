@@ -7,10 +7,11 @@ map raise none, and events can be lost.
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from types import TracebackType
 
 import structlog
@@ -117,22 +118,29 @@ class Hints:
     """Wakes a sleeper when the file system tells of a change in cdc_raw."""
 
     def __init__(self, folder: Path) -> None:
-        self._changed = threading.Event()
+        # Not an Event: its lock, held by a sleeper whom a signal interrupts, would never be had by
+        # the signal's handler. A SimpleQueue may be put to at any moment.
+        self._changes: SimpleQueue[None] = SimpleQueue()
         self._observer = Observer()
         self._folder = folder
 
     def wait(self, seconds: float) -> bool:
         """Sleep, at most until something changes in the folder; whether something did."""
-        changed = self._changed.wait(seconds)
-        self._changed.clear()
-        return changed
+        try:
+            self._changes.get(timeout=max(0.0, seconds))
+        except Empty:
+            return False
+        with suppress(Empty):
+            while True:  # one look at the folder answers all that was told so far
+                self._changes.get_nowait()
+        return True
 
     def wake(self) -> None:
         """Wake the sleeper, from any thread or a signal handler."""
-        self._changed.set()
+        self._changes.put(None)
 
     def __enter__(self) -> Hints:
-        handler = _SetEvent(self._changed)
+        handler = _Wake(self.wake)
         try:
             self._observer.schedule(handler, str(self._folder))
             self._observer.start()
@@ -153,9 +161,9 @@ class Hints:
             self._observer.join(timeout=5)
 
 
-class _SetEvent(FileSystemEventHandler):
-    def __init__(self, changed: threading.Event) -> None:
-        self._changed = changed
+class _Wake(FileSystemEventHandler):
+    def __init__(self, wake: Callable[[], None]) -> None:
+        self._wake = wake
 
     def on_any_event(self, event: FileSystemEvent) -> None:
         # Opening and reading files, which we do ourselves, must not wake us.
@@ -163,7 +171,7 @@ class _SetEvent(FileSystemEventHandler):
             event.event_type in ("created", "deleted", "moved", "modified")
             and not event.is_directory
         ):
-            self._changed.set()
+            self._wake()
 
 
 class Pace:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -122,3 +124,29 @@ def test_the_pace_slows_while_idle_and_is_quick_again_at_once() -> None:
     assert pauses[-1] == 0.025
     pace.moved()
     assert pace.pause_seconds() == 0.001
+
+
+STORM = """
+import signal, sys
+from pathlib import Path
+from cdc_tail.watch import Hints
+
+hints = Hints(Path(sys.argv[1]))
+signal.signal(signal.SIGALRM, lambda *_: hints.wake())
+signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+for _ in range(20_000):
+    hints.wait(0.00001)
+print("awake")
+"""
+
+
+def test_a_signal_may_wake_at_any_moment(tmp_path: Path) -> None:
+    # Also while the sleeper itself is in the middle of `wait`: a lock held there would never go.
+    done = subprocess.run(
+        [sys.executable, "-c", STORM, str(tmp_path)],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.stdout == "awake\n", done.stderr
