@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from psycopg import sql
 
 from parsers.values import compile_type, to_pg
-from sinks.postgres.applier import Binary
+from sinks.postgres.binary import Binary
 from sinks.postgres.catalog import Connection, Mirror
 from sinks.postgres.keytype import key_type
 

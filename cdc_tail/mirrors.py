@@ -16,8 +16,9 @@ from parsers.schema import Schema, Table
 from parsers.schema_log import SchemaLog
 from sinks.postgres import history
 from sinks.postgres.applier import PostgresSink
-from sinks.postgres.catalog import Connection, Mirror, mirrors_of
+from sinks.postgres.catalog import Connection, Mirror, load_mirrors, mirrors_of
 from sinks.postgres.ddl import drop_mirrors, ensure_mirrors
+from sinks.postgres.snapshots import request_snapshot
 from sinks.postgres.target import column_types
 from sinks.postgres.typemap import Mapping
 
@@ -84,10 +85,12 @@ class Mirrors:
         schema = self.log.schema
         mapping = Mapping(columns=self._column_types(), pgvector=_has_pgvector(conn))
         compiled: dict[UUID, CompiledTable] = {}
+        had_mirrors = {one.table_id for one in load_mirrors(conn)}
         for table_id, table in schema.all_by_id().items():
             mirrors = self._mirrors_of(conn, table, mapping)
             if not mirrors:
                 continue
+            self._request_snapshot(conn, table, position, had_mirror=table_id in had_mirrors)
             compiled[table_id] = CompiledTable(table, "mirror", column_types(table, mirrors))
             sink.attach(compiled[table_id], mirrors)
         if position is not None:
@@ -116,6 +119,20 @@ class Mirrors:
             return []
         written_us = self.log.written_us((table.keyspace, table.name))
         return ensure_mirrors(conn, table, mapping, written_us=written_us, mode=self._settings.ddl)
+
+    def _request_snapshot(
+        self, conn: Connection, table: Table, position: Position | None, *, had_mirror: bool
+    ) -> None:
+        """Note that a table has rows that no log may bring, unless it is new."""
+        before = self._now.schema.by_id(table.id)
+        if self.log.schema.is_dropped(table.id) or table.id in self._now.compiled:
+            return
+        if position is not None and position.segment_id:
+            # In the log: what it creates is empty, what it alters may not be.
+            if before is not None and not before.cdc:
+                request_snapshot(conn, table, "altered")
+        elif not had_mirror:
+            request_snapshot(conn, table, "found")
 
     def _column_types(self) -> dict[str, str]:
         pairs = (one.rpartition("=") for one in self._settings.columns)

@@ -14,6 +14,7 @@ from typing import Final, TypeVar
 
 import structlog
 
+from cdc_tail.backfill import Backfill
 from cdc_tail.batch import BatchClock
 from cdc_tail.discard import Discarder
 from cdc_tail.errors import (
@@ -41,6 +42,7 @@ log = structlog.get_logger()
 
 LISTING_SECONDS: Final = 1.0
 PURGE_SECONDS: Final = 60.0
+ASK_SECONDS: Final = 2.0
 # A log that moves without changes of ours moves the checkpoint no more often.
 POSITION_SECONDS: Final = 1.0
 BACK_OFF_SECONDS: Final = (0.2, 0.5, 1.0, 2.0, 5.0)
@@ -72,6 +74,8 @@ class Pipeline:
         self._committed_at = 0.0
         self._expired_at_s = 0
         self._purged_at = 0.0
+        self._backfill = Backfill(settings)
+        self._asked_at = 0.0
         self._segments: Segments | None = None
 
     def stop(self) -> None:
@@ -190,6 +194,10 @@ class Pipeline:
                 self._report.revisited(revisited)
             if expired.rows == 0 and revisited is None:
                 self._expired_at_s = now_s
+        if now - self._asked_at >= ASK_SECONDS:
+            if self._insist(lambda: self._writer.has_to_ask(self._backfill.reasons)):
+                self._backfill.start()
+            self._asked_at = now
         if now - self._purged_at >= PURGE_SECONDS:
             self._report.purged(self._insist(self._writer.purge))
             # Somebody may have retried or discarded some.
@@ -286,6 +294,7 @@ class Pipeline:
 
     def _close(self) -> None:
         """Give the lease back where possible, so that the next process need not wait for it."""
+        self._backfill.stop()
         try:
             self._writer.release_lease()
         except SinkError as error:

@@ -137,6 +137,8 @@ class RawReader:
         self._session.client_protocol_handler = RawHandler
         self._timeout_seconds = timeout_seconds
         self._level = level
+        self.sole_host_id = _sole_host_id(session)
+        """The host id of the only node of a cluster, None where there are more."""
 
     def prepare(self, statement: str) -> PreparedStatement:
         """The statement, ready for `read`. Raises what the driver raises."""
@@ -172,3 +174,11 @@ class RawReader:
             found += page.rows
             now_s = page.now_s
         return Page(found, now_s)
+
+
+def _sole_host_id(session: Session) -> bytes | None:
+    if session.execute("SELECT peer FROM system.peers LIMIT 1").one() is not None:
+        return None
+    found = session.execute("SELECT host_id FROM system.local").one()
+    host_id: bytes = found[0].bytes
+    return host_id

@@ -12,15 +12,16 @@ from psycopg import sql
 
 from cdc_tail.errors import SchemaMismatch
 from cdc_tail.mirror_keys import MirrorKeys
+from cdc_tail.own_mutations import add_mutation
 from cdc_tail.raw_rows import RawReader
 from cdc_tail.selecting import TableReader, as_of
-from cdc_tail.snapshot import add_mutation
 from parsers._catalog import CompiledTable
 from parsers._held import held_times
 from parsers.decoder import Batch, build_catalog
 from parsers.encode import Liveness, clustering_bytes, encoded_key
 from parsers.schema import Schema, Table
-from parsers.selected import AsOf, Held, HeldCell
+from parsers.selected import Held, HeldCell
+from parsers.selected_cells import AsOf
 from sinks.postgres.applier import PostgresSink
 from sinks.postgres.ddl import lock_buckets
 from sinks.postgres.target import Target
@@ -83,6 +84,9 @@ class Repairer:
             self._sink.apply(batch, lambda _: None)
         return len(steady)
 
+    def _in_flux(self, row: Key | None, when: AsOf) -> bool:
+        return row is not None and self._reader.selection.is_in_flux(row, when)
+
     def _select(self, key: Key) -> tuple[list[bytes | None] | None, AsOf]:
         """The row that SELECT gives, if it does."""
         page = self._reader.rows_of(key, only_first=True)
@@ -108,7 +112,7 @@ class Repairer:
         return Held(
             newest_us,
             None if liveness is None else Liveness(*liveness),
-            [HeldCell(names[column], path, us) for column, path, us, _ in cells],
+            [HeldCell(names[column], path, us, context) for column, path, us, context in cells],
         )
 
     def _forget(self, keys: Sequence[Key]) -> None:

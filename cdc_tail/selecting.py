@@ -20,7 +20,8 @@ from cdc_tail.errors import ConfigError, SchemaMismatch, SourceUnavailable
 from cdc_tail.raw_rows import Page, RawReader
 from parsers.encode import encoded_key
 from parsers.schema import Column, Table
-from parsers.selected import AsOf, Selection, Timing, quoted, selectable
+from parsers.selected import Selection, quoted, selectable
+from parsers.selected_cells import AsOf, Timing
 
 MIN_TOKEN: Final = -(2**63)
 MAX_TOKEN: Final = 2**63 - 1
@@ -139,7 +140,8 @@ class TableReader(RangeReader):
     def __init__(self, reader: RawReader, table: Table, *, page_rows: int) -> None:
         """Asks the node what it can select. Raises SourceUnavailable, SchemaMismatch."""
         columns = (*table.statics, *selectable(table.regulars))
-        self.selection = Selection(table, {c.name: _timing(reader, table, c) for c in columns})
+        timings = {c.name: _timing(reader, table, c) for c in columns}
+        self.selection = Selection(table, timings, reader.sole_host_id)
         super().__init__(reader, table, self.selection.expressions, page_rows=page_rows)
 
     def chunks(self, start: int, end: int) -> Iterator[Chunk]:

@@ -6,7 +6,6 @@ difference which comes first. What a SELECT does not tell stands in docs/snapsho
 
 from __future__ import annotations
 
-import hashlib
 import queue
 import threading
 import time
@@ -17,12 +16,15 @@ from dataclasses import dataclass, field
 from typing import Final, Self
 from uuid import UUID
 
+import psycopg
 import structlog
 from cassandra.cluster import Session
 
 from cdc_tail.cluster import connect
-from cdc_tail.errors import ConfigError, SchemaMismatch
+from cdc_tail.doubts import settled
+from cdc_tail.errors import ConfigError
 from cdc_tail.mirrors import Mirrors
+from cdc_tail.own_mutations import add_mutation, refused
 from cdc_tail.raw_rows import RawReader
 from cdc_tail.schema_guide import SchemaGuide
 from cdc_tail.selecting import (
@@ -33,16 +35,15 @@ from cdc_tail.selecting import (
     token_ranges,
 )
 from cdc_tail.settings import Settings
+from cdc_tail.verify import Verifier
 from cdc_tail.writer import Writer
-from parsers.decoder import Batch, decode_kept
-from parsers.encode import ENCODED_LOG_VERSION
-from parsers.position import Position
+from parsers.decoder import Batch
 from parsers.schema import Table
 from parsers.schema_log import SchemaLog
 from sinks.base import Applied
 from sinks.postgres import snapshots
 from sinks.postgres.catalog import Connection
-from sinks.postgres.set_aside import DeadLetter, write_dead_letters
+from sinks.postgres.set_aside import write_dead_letters
 from sinks.postgres.snapshots import Reason, TokenRange
 
 log = structlog.get_logger()
@@ -50,6 +51,8 @@ log = structlog.get_logger()
 # A range is small enough to be read again, and there are some for each worker.
 RANGE_BYTES: Final = 32 << 20
 MIN_RANGES, MAX_RANGES = 16, 8192
+# Rows that Cassandra is asked about before they are settled in one transaction.
+DOUBTS: Final = 100
 WAIT_SECONDS: Final = 0.2
 
 
@@ -62,6 +65,7 @@ class Progress:
     ranges_done: int = 0
     rows: int = 0
     refused: int = 0
+    repaired: int = 0  # counters, and what the mirror had and Cassandra has not
     is_resumed: bool = False
     is_finished: bool = False
     applied: Applied = field(default_factory=Applied)
@@ -123,10 +127,14 @@ class Snapshots:
         found = [self._schema.schema.by_id(one) for one in ids]
         return [one for one in found if one is not None and self._mirrors.is_mirrored(one.id)]
 
-    def copy(self, table: Table, reason: Reason = "command") -> Progress | None:
+    def copy(
+        self, table: Table, reason: Reason = "command", *, remove_missing: bool = False
+    ) -> Progress | None:
         """Copy one table, or the rest of it where a snapshot of it was interrupted.
 
-        None where another process is copying it. Raises Stopped, and what reading and applying
+        With `remove_missing` the mirror is then compared with Cassandra, and what it has beyond it
+        goes: rows and values that were deleted while no log told. None where another process is
+        copying the table. Raises Stopped, and what reading and applying
         raise: what was applied until then stays, and counts.
         """
         writer = self.writer
@@ -134,12 +142,38 @@ class Snapshots:
             return None
         try:
             with self._session() as session:
-                return self._copy(session, table, reason)
+                return self._copy(session, table, reason, remove_missing)
         finally:
             if writer.is_connected:
                 writer.query(lambda conn: snapshots.unlock(conn, table.id))
 
-    def _copy(self, session: Session, table: Table, reason: Reason) -> Progress:
+    def settle_doubts(self) -> int:
+        """Ask Cassandra about the rows that only it can tell of; returns how many they were."""
+        writer = self.writer
+        by_mirror = writer.mirrored()
+        asked = 0
+        while not self._stopping.is_set():
+            rows = writer.query(lambda conn: snapshots.doubted_rows(conn, list(by_mirror), DOUBTS))
+            if not rows:
+                break
+            with self._session() as session:
+                raw = RawReader(session, self._settings.snapshot.consistency)
+                for mirror_id in {mirror_id for mirror_id, _, _ in rows}:
+                    of_mirror = [one for one in rows if one[0] == mirror_id]
+                    self._settle(raw, by_mirror[mirror_id], of_mirror)
+            asked += len(rows)
+        return asked
+
+    def _settle(self, raw: RawReader, table: Table, rows: Sequence[snapshots.DoubtedRow]) -> None:
+        reader = TableReader(raw, table, page_rows=self._settings.snapshot.page_rows)
+        batch = Batch(self._mirrors.catalog)
+        for mutation in settled(reader, table, [(pk, ck) for _, pk, ck in rows]):
+            add_mutation(batch, mutation, table)
+        self.writer.apply_rows(batch, lambda conn: snapshots.forget_doubts(conn, rows))
+
+    def _copy(
+        self, session: Session, table: Table, reason: Reason, remove_missing: bool
+    ) -> Progress:
         settings = self._settings.snapshot
         reader = TableReader(
             RawReader(session, settings.consistency), table, page_rows=settings.page_rows
@@ -162,12 +196,38 @@ class Snapshots:
             is_resumed=found.is_resumed,
         )
         self._on_progress(progress)
-        with _Readers(reader, open_ranges, settings.parallel, self._stopping) as readers:
-            self._apply(table, readers, progress)
+        if not table.is_counter:
+            with _Readers(reader, open_ranges, settings.parallel, self._stopping) as readers:
+                self._apply(table, readers, progress)
+        if table.is_counter or remove_missing:
+            self._compare(session, table, progress)
         self.writer.query(lambda conn: snapshots.finish(conn, table.id))
         progress.is_finished = True
         self._on_progress(progress)
         return progress
+
+    def _compare(self, session: Session, table: Table, progress: Progress) -> None:
+        """Make the mirror what SELECT gives, where it differs.
+
+        Counters are copied so and in no other way: a SELECT gives their sum alone, of which the log
+        may have brought parts already.
+        """
+        with psycopg.connect(self._settings.postgres_conninfo()) as conn:
+            verifier = Verifier(
+                session, conn, consistency=self._settings.snapshot.consistency, repair=True
+            )
+            for mirror in verifier.mirrors([str(table)]):
+                result = verifier.verify(mirror)
+                progress.repaired += result.repaired
+                if table.is_counter:
+                    progress.rows += result.rows
+                    progress.ranges_done = progress.ranges
+                if result.repaired < len(result.differences):
+                    log.warning(
+                        "rows are in flux and left to the log",
+                        table=str(table),
+                        rows=len(result.differences) - result.repaired,
+                    )
 
     def _apply(self, table: Table, readers: _Readers, progress: Progress) -> None:
         rate = self._settings.snapshot.max_rows_per_second
@@ -196,42 +256,6 @@ class Snapshots:
             snapshots.advance(conn, table_id, done, rows)
 
         return self.writer.apply_rows(batch, commit)
-
-
-def add_mutation(batch: Batch, mutation: bytes, table: Table) -> None:
-    """Decode a mutation of ours into the batch. SchemaMismatch where the table has changed."""
-    outcome = decode_kept(
-        mutation, batch, log_version=ENCODED_LOG_VERSION, position=_position(mutation)
-    )
-    if outcome is not None:
-        raise SchemaMismatch(
-            f"rows of the snapshot can't be decoded: {outcome.kind} {outcome.reason}".rstrip(),
-            hint="the table was altered a moment ago; run the snapshot again",
-            table=str(table),
-        )
-
-
-def refused(batch: Batch) -> list[DeadLetter]:
-    """The rows of the batch that PostgreSQL's types can't hold, as dead letters."""
-    return [
-        DeadLetter(
-            position=one.position,
-            reason=one.reason,
-            raw=one.raw,
-            log_version=one.log_version,
-            table=one.table,
-            key=one.partition_key,
-            detail=one.column,
-            ordinal=number,
-        )
-        for number, one in enumerate(batch.rejections)
-    ]
-
-
-def _position(mutation: bytes) -> Position:
-    """Where no log has it: segment 0, and a number that the same rows have again."""
-    digest = hashlib.blake2b(mutation, digest_size=8).digest()
-    return Position(0, int.from_bytes(digest) >> 1)
 
 
 class _Readers:

@@ -218,8 +218,8 @@ class Comparison:
     def _extra(self, seen: KeySums) -> list[Found]:
         """Rows of the mirror that Cassandra does not have."""
         held = KeySums()
-        for token, key in self._mirror_keys():
-            held.add(token, key)
+        for token, serialized in self._mirror_keys():
+            held.add(token, serialized)
         buckets = seen.differing(held)
         if not buckets:
             return []
@@ -240,7 +240,7 @@ class Comparison:
             for *fields, state in rows:
                 try:
                     key = row_key(self._target.relation, state, fields)
-                except SchemaMismatch:
+                except SchemaMismatch:  # the rest of the row is then to be repaired, too
                     key = row_key(self._target.relation, _BARE_STATE, fields)
                 yield token_of(key[0]), key
             if len(rows) < ROWS_AT_ONCE:

@@ -7,7 +7,7 @@ when to try again.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -23,6 +23,7 @@ from checkpoints.postgres import PostgresCheckpoints
 from checkpoints.postgres import install as install_checkpoints
 from parsers.decoder import Batch
 from parsers.position import Position
+from parsers.schema import Table
 from sinks.base import Applied
 from sinks.postgres import catalog as mirror_catalog
 from sinks.postgres.applier import PostgresSink
@@ -39,6 +40,7 @@ from sinks.postgres.set_aside import (
     unpark,
     write_dead_letters,
 )
+from sinks.postgres.snapshots import Reason, doubted_rows, requested
 from sinks.postgres.sweep import Sweeper
 
 log = structlog.get_logger()
@@ -160,6 +162,17 @@ class Writer:
         with self._transaction():
             prepared = self.mirrors.prepare(self._open_sink(), None)
         self.mirrors.adopt(prepared)
+
+    def mirrored(self) -> dict[int, Table]:
+        """By mirror id: the table whose rows are written there."""
+        owners = self._open_sink().owners()
+        return {mirror_id: compiled.table for mirror_id, (compiled, _) in owners.items()}
+
+    def has_to_ask(self, reasons: Sequence[Reason]) -> bool:
+        """Whether tables wait to be copied for these reasons, or rows are doubted."""
+        mine = list(self.mirrored())
+        with self._transaction() as conn:
+            return bool(requested(conn, reasons) or doubted_rows(conn, mine, 1))
 
     def count_set_aside(self) -> tuple[int, int]:
         """Open dead letters and parked mutations of the node."""

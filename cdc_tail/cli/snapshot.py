@@ -37,6 +37,14 @@ def snapshot(
     consistency: Annotated[
         str | None, typer.Option(help="Consistency level of the reads.", metavar="LEVEL")
     ] = None,
+    remove_missing: Annotated[
+        bool,
+        typer.Option(
+            "--remove-missing",
+            help="Then compare, and remove what the mirror has and Cassandra has not: after a gap"
+            " in the log, deletions are missing, too.",
+        ),
+    ] = False,
     cassandra_host: Annotated[str | None, typer.Option(help="Node to ask.")] = None,
     cassandra_port: Annotated[int | None, typer.Option(help="Its CQL port.")] = None,
     postgres: PostgresOption = None,
@@ -52,6 +60,8 @@ def snapshot(
     **Examples**
 
     `cdc-tail snapshot --table shop.orders --parallel 8`
+
+    `cdc-tail snapshot --table shop.orders --remove-missing`
 
     `cdc-tail snapshot --rate 5000 --consistency ALL --json`
     """
@@ -94,7 +104,7 @@ def snapshot(
 
         with Snapshots(settings, show) as work:
             for one in work.tables(table or ()):
-                done = work.copy(one)
+                done = work.copy(one, remove_missing=remove_missing)
                 if done is None:
                     busy.append(str(one))
                     continue
@@ -118,5 +128,5 @@ def _tell(done: Copied) -> None:
     print(
         f"{done.table}: {done.rows:,} rows read{' (with what was read before)' * done.is_resumed};"
         f" {applied.inserted:,} inserted, {applied.updated:,} updated,"
-        f" {applied.unchanged:,} unchanged"
+        f" {applied.unchanged:,} unchanged, {done.repaired:,} set right"
     )

@@ -111,7 +111,8 @@ CREATE TABLE IF NOT EXISTS cdc_tail.expiry (
     PRIMARY KEY (mirror_id, pk, ck)
 );
 CREATE INDEX IF NOT EXISTS expiry_due ON cdc_tail.expiry (due_at);
-COMMENT ON COLUMN cdc_tail.expiry.due_at IS 'seconds since 1970';
+COMMENT ON COLUMN cdc_tail.expiry.due_at IS
+    'seconds since 1970; -1: only Cassandra can tell whether the row exists, and is asked';
 
 -- Mutations that can't be applied, with everything that is needed to try again.
 CREATE TABLE IF NOT EXISTS cdc_tail.dead_letter (

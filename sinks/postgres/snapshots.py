@@ -70,13 +70,32 @@ def requested(connection: Connection, reasons: Sequence[Reason]) -> list[UUID]:
     return [table_id for (table_id,) in found]
 
 
-def is_copied(connection: Connection, table_id: UUID) -> bool:
-    """Whether a snapshot of the table was ever finished."""
-    found = connection.execute(
-        "SELECT FROM cdc_tail.snapshot WHERE table_id = %s AND finished_at IS NOT NULL",
-        (table_id,),
-    )
-    return found.fetchone() is not None
+_DOUBTED_ROWS: Final = """
+SELECT mirror_id, pk, ck FROM cdc_tail.expiry
+ WHERE due_at = -1 AND mirror_id = ANY (%s) LIMIT %s
+"""
+
+_NO_DOUBT: Final = """
+DELETE FROM cdc_tail.expiry AS e
+ USING unnest(%s::int[], %s::bytea[], %s::bytea[]) AS done (mirror_id, pk, ck)
+ WHERE (e.mirror_id, e.pk, e.ck) = (done.mirror_id, done.pk, done.ck) AND e.due_at = -1
+"""
+
+DoubtedRow = tuple[int, bytes, bytes]
+"""Mirror id, partition key and clustering of a row that shows by an assumed liveness only."""
+
+
+def doubted_rows(connection: Connection, mirror_ids: Sequence[int], limit: int) -> list[DoubtedRow]:
+    """Rows of which only Cassandra can tell whether they exist (see parsers.selected)."""
+    found = connection.execute(_DOUBTED_ROWS, (list(mirror_ids), limit))
+    return [(mirror_id, bytes(pk), bytes(ck)) for mirror_id, pk, ck in found]
+
+
+def forget_doubts(connection: Connection, rows: Sequence[DoubtedRow]) -> None:
+    """Cassandra has been asked about these rows."""
+    if rows:
+        columns = [list(column) for column in zip(*rows, strict=True)]
+        connection.execute(_NO_DOUBT, columns)
 
 
 def try_lock(connection: Connection, table_id: UUID) -> bool:

@@ -26,16 +26,17 @@ REFUSED_AGAIN_SECONDS: Final = 60
 # buckets come first, here as everywhere.
 _DUE: Final = """
 SELECT mirror_id, pk, ck FROM cdc_tail.expiry
- WHERE due_at <= %s AND mirror_id = ANY (%s)
+ WHERE due_at BETWEEN 0 AND %s AND mirror_id = ANY (%s)
  ORDER BY due_at
  LIMIT %s
 """
 
-# What was scheduled anew meanwhile is due later.
+# What was scheduled anew meanwhile is due later; what is doubted (-1) is not a matter of time.
 _DONE: Final = """
 DELETE FROM cdc_tail.expiry AS e
  USING unnest(%s::int[], %s::bytea[], %s::bytea[]) AS done (mirror_id, pk, ck)
- WHERE (e.mirror_id, e.pk, e.ck) = (done.mirror_id, done.pk, done.ck) AND e.due_at <= %s
+ WHERE (e.mirror_id, e.pk, e.ck) = (done.mirror_id, done.pk, done.ck)
+   AND e.due_at BETWEEN 0 AND %s
 """
 
 # Of a partition with a refused row: all of its rows, which costs another look at most.

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
 from cassandra import InvalidRequest
 
 from cdc_tail.local.cassandra import CassandraNode
+from cdc_tail.selecting import MARGIN_SECONDS
+from cdc_tail.snapshot import Snapshots, Stopped
 from tests.conftest import NodeFactory
-from tests.support.copied import copy_all, differences_of
+from tests.support.copied import copy_all, differences_of, settings_for
 from tests.support.keyspace import Keyspace
 from tests.support.random_cql import TYPES, RandomTable, random_statements, random_tables
+from tests.support.sidecar import Sidecar, wait_until
 
 SEED = 11
 TABLES = 8
@@ -55,3 +62,112 @@ def test_what_is_copied_is_what_select_gives(
     again = copy_all(ks, database)
     assert differences_of(ks, database) == {}
     assert not any(one.applied.inserted for one in again.values())
+
+
+def test_an_interrupted_copy_goes_on(
+    ks: Keyspace, tables: list[RandomTable], database: str
+) -> None:
+    write(ks, tables, STATEMENTS // 4)
+    time.sleep(3)
+    stopping = threading.Event()
+    settings = settings_for(ks.node, database, ks.name, parallel=2)
+    with (
+        Snapshots(settings, lambda now: now.rows and stopping.set(), stopping) as work,
+        pytest.raises(Stopped),
+    ):
+        copy_each(work)
+    done = copy_all(ks, database)
+    assert sum(one.is_resumed for one in done.values()) == 1
+    assert differences_of(ks, database) == {}
+
+
+MAKE_PEOPLE = (
+    """CREATE TABLE people (k int, c int, a int, b text, s set<int>, PRIMARY KEY (k, c))"""
+)
+PEOPLE = (
+    "INSERT INTO people (k, c, a) VALUES (1, 1, 1)",
+    "UPDATE people SET a = 1 WHERE k = 1 AND c = 2",
+    "INSERT INTO people (k, c) VALUES (1, 3)",
+    "UPDATE people SET a = 1, b = 'x', s = {1, 2} WHERE k = 1 AND c = 4",
+    "INSERT INTO people (k, c, a) VALUES (1, 5, 1)",
+    "INSERT INTO people (k, c, a, b) VALUES (2, 1, 5, 'old') USING TIMESTAMP 1000",
+    "UPDATE people USING TTL 7 SET a = 1 WHERE k = 2 AND c = 2",
+    "INSERT INTO people (k, c, b, s) VALUES (2, 3, 'y', {3})",
+)
+AFTER = (
+    "DELETE a FROM people WHERE k = 1 AND c = 1",  # was inserted: stays
+    "DELETE a FROM people WHERE k = 1 AND c = 2",  # was updated into being: goes
+    "UPDATE people SET a = null, b = null, s = null WHERE k = 1 AND c = 4",
+    "DELETE FROM people WHERE k = 1 AND c = 5",
+    "UPDATE people USING TIMESTAMP 999 SET b = 'older' WHERE k = 2 AND c = 1",
+    "UPDATE people USING TIMESTAMP 1001 SET a = 6 WHERE k = 2 AND c = 1",
+    "UPDATE people SET s = s + {4} WHERE k = 2 AND c = 3",
+    "UPDATE people SET s = s - {3} WHERE k = 2 AND c = 3",
+)
+
+
+def test_a_table_that_gets_cdc_later_is_copied_and_then_tailed(
+    ks: Keyspace, database: str, tmp_path: Path
+) -> None:
+    ks.session.execute("CREATE TABLE tailed (k int PRIMARY KEY, v int) WITH cdc = true")
+    ks.session.execute(MAKE_PEOPLE)
+    for statement in PEOPLE:
+        ks.session.execute(statement)
+    settings = {"watch.keep_segments": True, "mirror.include": f"{ks.name}.*"}
+    with Sidecar(ks.node, database, tmp_path, settings=settings) as sidecar:
+        sidecar.wait_live()
+        ks.session.execute("ALTER TABLE people WITH cdc = true")
+        ks.session.execute("INSERT INTO tailed (k, v) VALUES (1, 1)")
+        wait_until(lambda: finished(database) == ["people"], sidecar, 60)
+        for statement in AFTER:
+            ks.session.execute(statement)
+        wait_until(lambda: not differences_of(ks, database), sidecar, 60)
+        kept = {key for (key,) in rows(database, f"SELECT c FROM {ks.name}.people WHERE k = 1")}
+        assert kept == {1, 3}
+
+
+def finished(dsn: str) -> list[str]:
+    found = rows(dsn, "SELECT table_name FROM cdc_tail.snapshot WHERE finished_at IS NOT NULL")
+    return sorted(name for (name,) in found)
+
+
+def rows(dsn: str, query: str) -> list[tuple[Any, ...]]:
+    with psycopg.connect(dsn) as conn:
+        return conn.execute(query.encode()).fetchall()
+
+
+def test_counters_are_copied_and_counted_on(ks: Keyspace, database: str, tmp_path: Path) -> None:
+    ks.session.execute("CREATE TABLE hits (k int, c int, n counter, PRIMARY KEY (k, c))")
+    count_up(ks, 3)
+    ks.session.execute("ALTER TABLE hits WITH cdc = true")
+    time.sleep(MARGIN_SECONDS + 1)  # what was counted a moment ago is left to the log
+    copy_all(ks, database)
+    assert differences_of(ks, database) == {}
+    settings = {"watch.keep_segments": True, "mirror.include": f"{ks.name}.*"}
+    with Sidecar(ks.node, database, tmp_path, settings=settings) as sidecar:
+        sidecar.wait_live()
+        count_up(ks, 2)
+        wait_until(lambda: not differences_of(ks, database), sidecar, 60)
+
+
+def count_up(ks: Keyspace, by: int) -> None:
+    for key in range(4):
+        ks.session.execute(f"UPDATE hits SET n = n + {by + key} WHERE k = 1 AND c = {key}")
+
+
+def test_what_was_deleted_in_a_gap_goes_too(ks: Keyspace, database: str) -> None:
+    ks.session.execute(MAKE_PEOPLE + " WITH cdc = true")
+    for statement in PEOPLE:
+        if "TTL" not in statement:
+            ks.session.execute(statement)
+    with Snapshots(settings_for(ks.node, database, ks.name)) as work:
+        (table,) = work.tables()
+        work.copy(table)
+        for statement in AFTER:
+            ks.session.execute(statement)
+        done = work.copy(table, remove_missing=True)
+    assert done is not None
+    assert done.repaired > 0
+    assert differences_of(ks, database) == {}
+    (dead,) = rows(database, "SELECT count(*) FROM cdc_tail.dead_row")
+    assert dead[0] > 0  # later copies of the old writes stay dead
