@@ -14,7 +14,7 @@ from cassandra import InvalidRequest
 
 from cdc_tail.local.cassandra import CassandraNode
 from cdc_tail.selecting import MARGIN_SECONDS
-from cdc_tail.snapshot import Snapshots, Stopped
+from cdc_tail.snapshot import Progress, Snapshots, Stopped
 from tests.conftest import NodeFactory
 from tests.support.copied import copy_all, differences_of, settings_for
 from tests.support.keyspace import Keyspace
@@ -70,15 +70,25 @@ def test_an_interrupted_copy_goes_on(
     write(ks, tables, STATEMENTS // 4)
     time.sleep(3)
     stopping = threading.Event()
+
+    def stop_once_there_are_rows(now: Progress) -> None:
+        if now.rows:
+            stopping.set()
+
     settings = settings_for(ks.node, database, ks.name, parallel=2)
     with (
-        Snapshots(settings, lambda now: now.rows and stopping.set(), stopping) as work,
+        Snapshots(settings, stop_once_there_are_rows, stopping) as work,
         pytest.raises(Stopped),
     ):
         copy_each(work)
     done = copy_all(ks, database)
     assert sum(one.is_resumed for one in done.values()) == 1
     assert differences_of(ks, database) == {}
+
+
+def copy_each(work: Snapshots) -> None:
+    for table in work.tables():
+        work.copy(table)
 
 
 MAKE_PEOPLE = (
