@@ -32,7 +32,8 @@ class Context:
     quick: bool
     console: Console
     _stack: ExitStack = field(default_factory=ExitStack)
-    _servers: dict[str, PostgresServer] = field(default_factory=dict)
+    _server: PostgresServer | None = None
+    _node: CassandraNode | None = None
     _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
     def size(self, full: int, quick: int) -> int:
@@ -48,20 +49,21 @@ class Context:
     @property
     def postgres(self) -> PostgresServer:
         """A server with fsync and synchronous_commit on, shared by the whole run."""
-        if "shared" not in self._servers:
-            server = PostgresServer(settings=POSTGRES_SETTINGS)
-            self._servers["shared"] = self._stack.enter_context(server)
-        return self._servers["shared"]
+        if self._server is None:
+            self._server = self._stack.enter_context(PostgresServer(settings=POSTGRES_SETTINGS))
+        return self._server
 
     def database(self) -> str:
         """DSN of a new empty database; it stays until the run ends."""
         return self.postgres.create_database(f"bench_{next(self._numbers)}")
 
-    def node(self, **options: object) -> CassandraNode:
-        """A running Cassandra 5.0 of the caller's own, with the default sync period of 10 s."""
-        settings: dict[str, object] = {"commitlog_segment_size_mib": 32, "heap_mib": 1024}
-        node = CassandraNode("5.0", options=NodeOptions(**(settings | options)))  # type: ignore[arg-type]
-        return self._stack.enter_context(node)
+    @property
+    def node(self) -> CassandraNode:
+        """A running Cassandra 5.0 with the default sync period of 10 s, shared by the whole run."""
+        if self._node is None:
+            options = NodeOptions(commitlog_segment_size_mib=32, heap_mib=1024)
+            self._node = self._stack.enter_context(CassandraNode("5.0", options=options))
+        return self._node
 
     def tell(self, text: str) -> None:
         """A line about how far the run is."""

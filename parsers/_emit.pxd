@@ -36,10 +36,7 @@ cdef void patch_array_count(Buffer *out, Py_ssize_t offset, int32_t n) noexcept 
 cdef int put_key_record(
     Relation relation, const Row *row, bint partition_only, Scratch *s, Buffer *out
 ) except -1 nogil
-cdef int put_row_tuple(
-    Relation relation, const Row *row, int64_t now_s, Scratch *s, Buffer *out
-) except -1 nogil
-cdef int put_row_record(
+cdef int put_row(
     Relation relation, const Row *row, const uint8_t *wanted, int64_t now_s, Scratch *s, Buffer *out
 ) except -1 nogil
 cdef int open_array(ArrayReader *reader, const uint8_t *data, Py_ssize_t size) noexcept nogil

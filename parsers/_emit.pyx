@@ -19,7 +19,7 @@ from parsers._cursor cimport Cursor, Slice, be16, be32
 from parsers._model cimport CELL_ELEMENT, Cell, Row
 from parsers._mutation cimport skip_clustering
 from parsers._reconcile cimport cell_is_live
-from parsers._relation cimport FROM_COLUMN, FROM_KEY, FROM_STATE, Attribute, Relation
+from parsers._relation cimport FROM_COLUMN, FROM_KEY, FROM_NOTHING, FROM_STATE, Attribute, Relation
 from parsers._state cimport encode_state
 from parsers._values cimport multicell_to_pg, value_to_pg
 
@@ -176,67 +176,54 @@ cdef int put_state(
     return 0
 
 
-cdef int put_row_tuple(
-    Relation relation, const Row *row, int64_t now_s, Scratch *s, Buffer *out
+cdef int put_row(
+    Relation relation, const Row *row, const uint8_t *wanted, int64_t now_s, Scratch *s, Buffer *out
 ) except -1 nogil:
-    """A whole row as a COPY tuple: the attributes that Cassandra has, in the relation's order."""
+    """A whole row as a COPY tuple: the attributes that Cassandra has, in the relation's order.
+
+    With `wanted` (per attribute: 1): key, state and those columns as an array item of the row type.
+    """
     cdef int32_t i
     cdef Py_ssize_t start = out.length
     cdef int fields = 0
+    cdef uint8_t source
     cdef const Attribute *attribute
-    split_shown_key(relation, row, s.key)
+    if wanted == NULL:
+        split_shown_key(relation, row, s.key)
+        put_i16(out, 0)
+    else:
+        split_key(relation, row, False, s.key)
+        put_i32(out, 0)
+        put_i32(out, relation.n_attributes)
     index_cells(row, s)
-    put_i16(out, 0)
     for i in range(relation.n_attributes):
         attribute = &relation.attributes[i]
-        if attribute.source == FROM_COLUMN:
-            put_column(relation, row, attribute.index, now_s, s, out)
-        elif attribute.source == FROM_KEY:
-            value_to_pg(
-                relation.key_types[attribute.index],
-                s.key[attribute.index].data,
-                s.key[attribute.index].length,
-                out,
-            )
-        elif attribute.source == FROM_STATE:
-            put_state(relation, row, now_s, out)
-        else:
+        source = attribute.source
+        if wanted != NULL:
+            put_i32(out, <int32_t>attribute.oid)
+            if source == FROM_COLUMN and not wanted[i]:
+                source = FROM_NOTHING
+        elif source == FROM_NOTHING:
             continue
         fields += 1
-    out.data[start] = <uint8_t>(fields >> 8)
-    out.data[start + 1] = <uint8_t>(fields & 0xFF)
-    unindex_cells(row, s)
-    return 0
-
-
-cdef int put_row_record(
-    Relation relation, const Row *row, const uint8_t *wanted, int64_t now_s, Scratch *s, Buffer *out
-) except -1 nogil:
-    """Key, state and the `wanted` columns (per attribute: 1) as an array item of the row type."""
-    cdef int32_t i
-    cdef Py_ssize_t start = out.length
-    cdef const Attribute *attribute
-    split_key(relation, row, False, s.key)
-    index_cells(row, s)
-    put_i32(out, 0)
-    put_i32(out, relation.n_attributes)
-    for i in range(relation.n_attributes):
-        attribute = &relation.attributes[i]
-        put_i32(out, <int32_t>attribute.oid)
-        if attribute.source == FROM_COLUMN and wanted[i]:
+        if source == FROM_COLUMN:
             put_column(relation, row, attribute.index, now_s, s, out)
-        elif attribute.source == FROM_KEY:
+        elif source == FROM_KEY:
             value_to_pg(
                 relation.key_types[attribute.index],
                 s.key[attribute.index].data,
                 s.key[attribute.index].length,
                 out,
             )
-        elif attribute.source == FROM_STATE:
+        elif source == FROM_STATE:
             put_state(relation, row, now_s, out)
         else:
             put_i32(out, -1)
-    patch_i32(out, start, <int32_t>(out.length - start - 4))
+    if wanted == NULL:
+        out.data[start] = <uint8_t>(fields >> 8)
+        out.data[start + 1] = <uint8_t>(fields & 0xFF)
+    else:
+        patch_i32(out, start, <int32_t>(out.length - start - 4))
     unindex_cells(row, s)
     return 0
 
