@@ -17,6 +17,7 @@ from cassandra.cluster import (
 from cassandra.policies import WhiteListRoundRobinPolicy
 from cassandra.query import ValueSequence
 
+from cdc_tail import tls
 from cdc_tail.errors import SourceUnavailable
 from cdc_tail.settings import CassandraSettings
 
@@ -34,11 +35,14 @@ def connect(settings: CassandraSettings) -> Iterator[Session]:
     if settings.user is not None:
         password = settings.password.get_secret_value() if settings.password else ""
         login = PlainTextAuthProvider(settings.user, password)
+    context = tls.client_context(settings.tls, "cassandra.", settings.host)
     profile = ExecutionProfile(load_balancing_policy=WhiteListRoundRobinPolicy([settings.host]))
     cluster = Cluster(
         [settings.host],
         port=settings.port,
         auth_provider=login,
+        ssl_context=context,
+        ssl_options={"server_hostname": settings.host} if context else None,
         execution_profiles={EXEC_PROFILE_DEFAULT: profile},
         schema_metadata_enabled=False,
         token_metadata_enabled=False,
@@ -47,10 +51,23 @@ def connect(settings: CassandraSettings) -> Iterator[Session]:
         yield cluster.connect()
     except (DriverException, NoHostAvailable, OSError) as error:
         raise SourceUnavailable(
-            f"Cassandra does not answer at {settings.host}:{settings.port}: {error}"
+            f"Cassandra does not answer at {settings.host}:{settings.port}: {error}",
+            hint=_cure(error),
         ) from error
     finally:
         cluster.shutdown()
+
+
+def _cure(error: Exception) -> str | None:
+    """The hint for a refused connection, None for the usual one: the node is away."""
+    if isinstance(error, NoHostAvailable):
+        said = " ".join(str(one) for one in error.errors.values())
+    else:
+        said = str(error)
+    cure = tls.meaning(said, "cassandra.")
+    if cure is None and isinstance(error, NoHostAvailable) and "Bad credentials" in said:
+        cure = "check cassandra.user and cassandra.password"
+    return cure
 
 
 def cdc_total_space_bytes(session: Session) -> int | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import os
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -113,14 +113,20 @@ def _from_file(file: Path | None) -> dict[str, tuple[str, Any]]:
             f"the settings file {file} is not valid TOML: {error}",
             hint="strings need quotes; sections are written as [postgres]",
         ) from error
-    found: dict[str, tuple[str, Any]] = {}
-    sections = {key.split(".")[0] for key, _ in setting_fields() if "." in key}
+    sections = {key.rpartition(".")[0] for key, _ in setting_fields()}
+    return {key: (key, value) for key, value in _flat(content, sections)}
+
+
+def _flat(
+    content: Mapping[str, Any], sections: Container[str], prefix: str = ""
+) -> Iterator[tuple[str, Any]]:
+    """The content of a file as ("section.name", value)."""
     for name, value in content.items():
-        if name in sections and isinstance(value, dict):
-            found |= {f"{name}.{key}": (key, inner) for key, inner in value.items()}
+        key = prefix + name
+        if isinstance(value, dict) and key in sections:
+            yield from _flat(value, sections, f"{key}.")
         else:
-            found[name] = (name, value)
-    return found
+            yield key, value
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, tuple[str, Any]]:

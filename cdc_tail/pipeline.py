@@ -16,6 +16,7 @@ import structlog
 
 from cdc_tail.backfill import Backfill
 from cdc_tail.batch import BatchClock
+from cdc_tail.database import Database
 from cdc_tail.discard import Discarder
 from cdc_tail.errors import (
     CdcTailError,
@@ -67,7 +68,7 @@ class Pipeline:
         self._discarder = Discarder(keep=settings.watch.keep_segments)
         schema = SchemaLog()
         self._mirrors = Mirrors(schema, settings.mirror, settings.node)
-        self._writer = Writer(settings.postgres_conninfo(), settings.node, self._mirrors)
+        self._writer = Writer(Database(settings), settings.node, self._mirrors)
         self._guide = SchemaGuide(schema, settings.cassandra)
         self._keys = read_keys(settings.encryption)
         self._listed_at = 0.0

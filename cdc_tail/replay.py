@@ -15,6 +15,7 @@ from uuid import UUID
 
 import structlog
 
+from cdc_tail.database import Database
 from cdc_tail.errors import CdcTailError, RowRejected, SegmentCorrupt, UnknownTable
 from cdc_tail.flow import Committed, Flow
 from cdc_tail.intake import Intake
@@ -109,7 +110,7 @@ class Replay:
 
         Raises SegmentCorrupt at a damage, after everything before it is applied.
         """
-        writer = Writer(self._settings.postgres_conninfo(), self._settings.node, self._mirrors)
+        writer = Writer(Database(self._settings), self._settings.node, self._mirrors)
         try:
             writer.connect()
             writer.install()

@@ -6,10 +6,12 @@ GET /  /metrics  /healthz  /readyz  /status; what is given beside that comes fro
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 from collections.abc import Sequence
 from importlib import resources
 from types import TracebackType
+from typing import Any
 
 import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -22,6 +24,7 @@ from cdc_tail.errors import ConfigError
 from cdc_tail.metrics import Metrics
 from cdc_tail.settings import HttpSettings
 from cdc_tail.status import StatusBoard, not_healthy_because, not_ready_because
+from cdc_tail.tls import server_context
 
 
 def application(
@@ -80,7 +83,9 @@ class StatusServer:
             access_log=False,
             lifespan="off",
             timeout_graceful_shutdown=1,
+            **_tls(settings),
         )
+        self._scheme = "https" if config.is_ssl else "http"
         self._server = uvicorn.Server(config)
         # uvicorn installs signal handlers only in the main thread; ours stay in place.
         self._thread = threading.Thread(
@@ -91,7 +96,7 @@ class StatusServer:
     def url(self) -> str:
         """Where it listens, with the port that was really taken."""
         host, port = self._socket.getsockname()[:2]
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        return f"{self._scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
     def __enter__(self) -> StatusServer:
         self._thread.start()
@@ -106,6 +111,20 @@ class StatusServer:
         self._server.should_exit = True
         self._thread.join(timeout=5)
         self._socket.close()
+
+
+def _tls(settings: HttpSettings) -> dict[str, Any]:
+    """The certificate in uvicorn's words; ConfigError where it can't be used."""
+    own = settings.tls
+    if server_context(own) is None:
+        return {}
+    return {
+        "ssl_certfile": own.certificate,
+        "ssl_keyfile": own.key,
+        "ssl_keyfile_password": own.key_password and own.key_password.get_secret_value(),
+        "ssl_ca_certs": own.client_ca and str(own.client_ca),
+        "ssl_cert_reqs": ssl.CERT_REQUIRED if own.client_ca else ssl.CERT_NONE,
+    }
 
 
 def _listen(settings: HttpSettings) -> socket.socket:

@@ -9,10 +9,10 @@ import socket
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import psycopg.conninfo
-from pydantic import AfterValidator, BaseModel, ByteSize, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, ByteSize, Field, SecretStr
 
-Port = Annotated[int, Field(ge=1, le=65535)]
+from cdc_tail.settings_base import Port, Section, ServerTlsSettings, TlsSettings
+
 ReadMode = Literal["live", "synced"]
 
 
@@ -25,11 +25,7 @@ def _size_between(least: int, most: int) -> AfterValidator:
     return AfterValidator(check)
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
-
-
-class CassandraSettings(_Section):
+class CassandraSettings(Section):
     """The node beside us: where it answers CQL and where its change logs are."""
 
     host: str = Field(default="127.0.0.1", description="Address of the node's CQL port.")
@@ -44,9 +40,10 @@ class CassandraSettings(_Section):
         description="The node's cdc_total_space, for the metric that says when it is full; asked"
         " from the node (4.0 and later) when not given.",
     )
+    tls: TlsSettings = TlsSettings()
 
 
-class PostgresSettings(_Section):
+class PostgresSettings(Section):
     """The database that holds the mirror."""
 
     host: str = Field(
@@ -65,9 +62,10 @@ class PostgresSettings(_Section):
     connect_timeout_seconds: int = Field(
         default=10, ge=1, le=300, description="Give up one attempt to connect after this time."
     )
+    tls: TlsSettings = TlsSettings()
 
 
-class BatchSettings(_Section):
+class BatchSettings(Section):
     """When a batch closes: whichever bound is met first."""
 
     max_rows: int = Field(
@@ -91,7 +89,7 @@ class BatchSettings(_Section):
     )
 
 
-class WatchSettings(_Section):
+class WatchSettings(Section):
     """How the log is followed."""
 
     read: ReadMode = Field(
@@ -120,7 +118,7 @@ class WatchSettings(_Section):
     )
 
 
-class EncryptionSettings(_Section):
+class EncryptionSettings(Section):
     """The keys of an encrypted commit log (transparent_data_encryption_options)."""
 
     keystore: Path | None = Field(
@@ -139,7 +137,7 @@ class EncryptionSettings(_Section):
     )
 
 
-class LeaseSettings(_Section):
+class LeaseSettings(Section):
     """The right to be the one writer of a node."""
 
     ttl_seconds: float = Field(
@@ -153,7 +151,7 @@ class LeaseSettings(_Section):
     )
 
 
-class HttpSettings(_Section):
+class HttpSettings(Section):
     """The page, the metrics and the probes."""
 
     enabled: bool = Field(
@@ -173,9 +171,10 @@ class HttpSettings(_Section):
     ready_max_age_seconds: float = Field(
         default=300, gt=0, description="/readyz says no while the oldest unapplied change is older."
     )
+    tls: ServerTlsSettings = ServerTlsSettings()
 
 
-class LogSettings(_Section):
+class LogSettings(Section):
     """What is logged and how."""
 
     level: Literal["debug", "info", "warning", "error"] = Field(
@@ -186,7 +185,7 @@ class LogSettings(_Section):
     )
 
 
-class VaultSettings(_Section):
+class VaultSettings(Section):
     """A Vault that could hand out the PostgreSQL role."""
 
     address: str | None = Field(
@@ -196,7 +195,7 @@ class VaultSettings(_Section):
     )
 
 
-class MirrorSettings(_Section):
+class MirrorSettings(Section):
     """Which tables are mirrored and how their columns are stored."""
 
     include: tuple[str, ...] = Field(
@@ -226,7 +225,7 @@ class MirrorSettings(_Section):
         )
 
 
-class SnapshotSettings(_Section):
+class SnapshotSettings(Section):
     """How rows that tables have already are copied (`cdc-tail snapshot`, and for new tables)."""
 
     tables: Literal["never", "altered", "new"] = Field(
@@ -246,7 +245,7 @@ class SnapshotSettings(_Section):
     )
 
 
-class Settings(_Section):
+class Settings(Section):
     """Everything that can be set; immutable once loaded."""
 
     node: str = Field(
@@ -270,22 +269,3 @@ class Settings(_Section):
     def redacted(self) -> dict[str, Any]:
         """Every setting as JSON-able values, secrets shown as asterisks."""
         return self.model_dump(mode="json")
-
-    def postgres_conninfo(self) -> str:
-        """The connection string of the mirror's database, in libpq's own form (with password)."""
-        postgres = self.postgres
-        base = postgres.dsn.get_secret_value() if postgres.dsn else ""
-        extra: dict[str, Any] = {"application_name": f"cdc-tail {self.node}"[:63]}
-        if not base:
-            extra |= {
-                "host": postgres.host,
-                "port": postgres.port,
-                "dbname": postgres.database,
-                "user": postgres.user,
-                "password": postgres.password and postgres.password.get_secret_value(),
-            }
-        given = psycopg.conninfo.conninfo_to_dict(base)
-        extra["connect_timeout"] = postgres.connect_timeout_seconds
-        return psycopg.conninfo.make_conninfo(
-            base, **{k: v for k, v in extra.items() if k not in given}
-        )

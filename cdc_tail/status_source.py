@@ -9,35 +9,54 @@ from typing import Any
 
 import psycopg
 
-from cdc_tail.errors import ConfigError, SinkUnavailable
+from cdc_tail import tls
+from cdc_tail.database import Database
+from cdc_tail.errors import ConfigError, SinkUnavailable, SourceUnavailable
 from cdc_tail.settings import Settings
+from cdc_tail.settings_base import ServerTlsSettings, TlsSettings
 from cdc_tail.status import Status
 from cdc_tail.watch import list_segments
 from checkpoints.postgres import PostgresCheckpoints
 from sinks.postgres.set_aside import counts
 
 _TIMEOUT_SECONDS = 5
-# The process is beside us or in the same cluster: a proxy for the internet can't reach it.
-_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def status_url(settings: Settings) -> str:
     """Where the process that these settings describe serves its status."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.http.host, settings.http.host)
-    return (
-        f"http://[{host}]:{settings.http.port}"
-        if ":" in host
-        else (f"http://{host}:{settings.http.port}")
-    )
+    scheme = "http" if settings.http.tls.certificate is None else "https"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{settings.http.port}"
 
 
-def ask_process(url: str) -> dict[str, Any] | None:
-    """The JSON of a running process's /status, None if nobody answers there."""
+def ask_process(url: str, known: ServerTlsSettings | None = None) -> dict[str, Any] | None:
+    """The JSON of a running process's /status, None if nobody answers there.
+
+    `known` says which CA may have signed an https server's certificate, and which certificate is
+    ours. Raises SourceUnavailable where who answers is not to be trusted.
+    """
+    # The process is beside us or in the same cluster: a proxy for the internet can't reach it.
+    handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
+    if url.startswith("https:"):
+        known = known or ServerTlsSettings()
+        client = TlsSettings(
+            mode="verify-full",
+            ca=known.ca,
+            certificate=known.certificate,
+            key=known.key,
+            key_password=known.key_password,
+        )
+        context = tls.client_context(client, "http.", url)
+        handlers.append(urllib.request.HTTPSHandler(context=context))
     try:
-        with _DIRECT.open(f"{url}/status", timeout=_TIMEOUT_SECONDS) as answer:
+        opener = urllib.request.build_opener(*handlers)
+        with opener.open(f"{url}/status", timeout=_TIMEOUT_SECONDS) as answer:
             found = json.loads(answer.read())
-    except (urllib.error.URLError, OSError, ValueError):
-        return None
+    except (urllib.error.URLError, OSError, ValueError) as error:
+        hint = tls.meaning(error, "http.")
+        if hint is None:
+            return None
+        raise SourceUnavailable(f"{url} is not to be trusted: {error}", hint=hint) from error
     return found if isinstance(found, dict) and "state" in found else None
 
 
@@ -48,7 +67,7 @@ def ask_database(settings: Settings) -> Status:
     """
     node = settings.node
     try:
-        with psycopg.connect(settings.postgres_conninfo()) as conn:
+        with Database(settings).connect() as conn:
             checkpoint = PostgresCheckpoints().read(conn, node)
             letters, parked = counts(conn, node)
             nodes = conn.execute("SELECT node FROM cdc_tail.checkpoint ORDER BY node").fetchall()

@@ -16,6 +16,7 @@ from uuid import UUID
 import psycopg
 import structlog
 
+from cdc_tail.database import Database
 from cdc_tail.errors import MirrorChanged, SinkUnavailable
 from cdc_tail.mirrors import Mirrors, Prepared
 from checkpoints.model import Checkpoint, Lease, SegmentProgress
@@ -78,11 +79,12 @@ class Work:
 class Writer:
     """Writes for one node. With a lease it moves the node's checkpoint in every transaction."""
 
-    def __init__(self, conninfo: str, node: str, mirrors: Mirrors) -> None:
+    def __init__(self, database: Database, node: str, mirrors: Mirrors) -> None:
         self.node = node
         self.mirrors = mirrors
         self.lease: Lease | None = None
-        self._conninfo = conninfo
+        self._database = database
+        self._generation = 0
         self._checkpoints = PostgresCheckpoints()
         self._sink: PostgresSink | None = None
         self._revisitor: Revisitor | None = None
@@ -92,8 +94,8 @@ class Writer:
 
     @property
     def is_connected(self) -> bool:
-        """Whether the connection was good when last used."""
-        return self._sink is not None
+        """Whether the connection was good when last used, and its credentials are not outdated."""
+        return self._sink is not None and self._generation == self._database.generation
 
     @property
     def mutations_total(self) -> int:
@@ -106,10 +108,9 @@ class Writer:
         Raises SinkUnavailable; CheckpointMoved if the lease was taken over meanwhile.
         """
         self.close()
-        try:
-            self._sink = PostgresSink(psycopg.connect(self._conninfo))
-        except psycopg.Error as error:
-            raise SinkUnavailable(f"PostgreSQL does not answer: {_first_line(error)}") from error
+        # Before connecting: what is rotated meanwhile makes the new connection outdated, too.
+        self._generation = self._database.generation
+        self._sink = PostgresSink(self._database.connect())
         with self._transaction() as sink_conn:
             if self.lease is not None:
                 self._checkpoints.renew(sink_conn, self.lease)

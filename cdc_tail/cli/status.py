@@ -39,7 +39,7 @@ def status(
     `cdc-tail status --json | jq .oldest_unapplied_age_seconds`
     """
     settings = config.load(config_file, options={"node": node, "postgres.dsn": postgres})
-    found = ask_process((url or status_url(settings)).rstrip("/"))
+    found = ask_process((url or status_url(settings)).rstrip("/"), settings.http.tls)
     if found is None:
         found = ask_database(settings).as_dict()
     if as_json:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import psycopg
 import typer
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from cdc_tail import config
 from cdc_tail.cli.common import ConfigOption, JsonOption, PostgresOption, print_json, told
-from cdc_tail.errors import SinkUnavailable
+from cdc_tail.database import Database
 from cdc_tail.log import configure
 from cdc_tail.settings import LogSettings
 
@@ -63,12 +62,8 @@ def verify(
     configure(LogSettings(level="warning", format=settings.log.format))
     differing = rows = repaired = 0
     columns = (TextColumn("{task.description}"), TextColumn("{task.completed:,} rows"))
-    try:
-        conn = psycopg.connect(settings.postgres_conninfo())
-    except psycopg.Error as error:
-        raise SinkUnavailable(f"PostgreSQL does not answer: {error}") from error
     with (
-        conn,
+        Database(settings).connect() as conn,
         connect(settings.cassandra) as session,
         Progress(
             *columns, TimeElapsedColumn(), console=told, disable=not told.is_terminal

@@ -9,12 +9,13 @@ import pytest
 from pydantic import ValidationError
 
 from cdc_tail import config
+from cdc_tail.database import Database
 from cdc_tail.errors import ConfigError
 from cdc_tail.settings import Settings
 
 
 def conninfo(settings: Settings) -> dict[str, object]:
-    return dict(psycopg.conninfo.conninfo_to_dict(settings.postgres_conninfo()))
+    return dict(psycopg.conninfo.conninfo_to_dict(Database(settings).conninfo()))
 
 
 def test_nothing_set_gives_the_defaults() -> None:
