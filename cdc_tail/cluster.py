@@ -24,6 +24,8 @@ from cdc_tail.settings import CassandraSettings
 # What the node calls cdc_total_space, in MiB, by version: 4.0, then 4.1 and later.
 _SPACE_SETTINGS = ("cdc_total_space_in_mb", "cdc_total_space")
 
+_CONNECT_SECONDS = 10
+
 
 @contextmanager
 def connect(settings: CassandraSettings) -> Iterator[Session]:
@@ -44,6 +46,9 @@ def connect(settings: CassandraSettings) -> Iterator[Session]:
         ssl_context=context,
         ssl_options={"server_hostname": settings.host} if context else None,
         execution_profiles={EXEC_PROFILE_DEFAULT: profile},
+        # A node that is busy or has just started takes its time for the first handshake.
+        connect_timeout=_CONNECT_SECONDS,
+        control_connection_timeout=_CONNECT_SECONDS,
         schema_metadata_enabled=False,
         token_metadata_enabled=False,
     )

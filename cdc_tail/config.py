@@ -41,6 +41,9 @@ PLAIN_NAMES: Mapping[str, str] = {
     "POSTGRES_USER": "postgres.user",
     "POSTGRES_PASSWORD": "postgres.password",
     "VAULT_ADDR": "vault.address",
+    "VAULT_NAMESPACE": "vault.namespace",
+    "VAULT_TOKEN": "vault.token",
+    "VAULT_CACERT": "vault.ca",
 }
 
 

@@ -14,9 +14,11 @@ import psycopg.conninfo
 from cdc_tail import tls
 from cdc_tail.errors import SinkUnavailable
 from cdc_tail.settings import Settings
+from cdc_tail.vault import postgres_credentials
 
 Connection = psycopg.Connection[Any]
 
+_REFUSED = "authentication failed"
 _PASSWORD_HINT = "check the role and its password (postgres.user, postgres.password, or Vault's)"
 
 
@@ -32,13 +34,18 @@ class Credentials(Protocol):
         """Role and password that are valid now. Raises SecretsError."""
         ...
 
+    def refused(self) -> None:
+        """PostgreSQL did not take what `current` gave."""
+        ...
+
 
 class Database:
     """Opens connections to the database of the mirror, as the settings say."""
 
     def __init__(self, settings: Settings, credentials: Credentials | None = None) -> None:
+        """Without `credentials`, those of the settings are taken: Vault's, if they name a path."""
         self._settings = settings
-        self._credentials = credentials
+        self._credentials = credentials or postgres_credentials(settings)
 
     @property
     def generation(self) -> int:
@@ -50,6 +57,8 @@ class Database:
         try:
             return psycopg.connect(self.conninfo())
         except psycopg.Error as error:
+            if self._credentials is not None and _REFUSED in str(error):
+                self._credentials.refused()
             raise SinkUnavailable(
                 f"PostgreSQL does not answer: {_first_line(error)}", hint=_cure(error)
             ) from error
@@ -106,7 +115,7 @@ def _cure(error: psycopg.Error) -> str | None:
     """The hint for a refused connection, None for the usual one: the server is away."""
     said = str(error)
     cure = tls.meaning(said, "postgres.")
-    if cure is None and ("password authentication failed" in said or "no password" in said):
+    if cure is None and (_REFUSED in said or "no password" in said):
         cure = _PASSWORD_HINT
     if cure is None and "no encryption" in said:
         cure = "the server takes encrypted connections only: set postgres.tls.mode to verify-full"

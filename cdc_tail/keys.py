@@ -1,18 +1,21 @@
-"""The keys of an encrypted commit log, from a keystore or from settings; decrypts nothing."""
+"""The keys of an encrypted commit log, from a keystore, from settings or from Vault; decrypts nothing."""
 
 from __future__ import annotations
 
 from cdc_tail.errors import ConfigError, SecretsError
-from cdc_tail.settings import EncryptionSettings
+from cdc_tail.settings import Settings
+from cdc_tail.vault import encryption_keys
 from parsers.keystore import key_from_text, keys_from_keystore
 
 
-def read_keys(settings: EncryptionSettings) -> dict[str, bytes]:
-    """Alias to key of every key that the settings give; those written out win.
+def read_keys(all_settings: Settings) -> dict[str, bytes]:
+    """Alias to key of every key that the settings or Vault give; those written out win.
 
     Raises SecretsError where the keystore or a key can't be read.
     """
-    keys: dict[str, bytes] = {}
+    settings = all_settings.encryption
+    found = encryption_keys(all_settings.vault)
+    keys = {alias: key_from_text(text) for alias, text in found.items()}
     if settings.keystore is not None:
         store_password = settings.keystore_password
         key_password = settings.key_password

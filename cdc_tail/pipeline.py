@@ -58,7 +58,9 @@ class Stopped(Exception):
 class Pipeline:
     """Tails one node until `stop` is called; every exception ends it and is shown by status."""
 
-    def __init__(self, settings: Settings, reporter: Reporter) -> None:
+    def __init__(
+        self, settings: Settings, reporter: Reporter, database: Database | None = None
+    ) -> None:
         self._settings = settings
         self._report = reporter
         self._stopping = False
@@ -68,9 +70,9 @@ class Pipeline:
         self._discarder = Discarder(keep=settings.watch.keep_segments)
         schema = SchemaLog()
         self._mirrors = Mirrors(schema, settings.mirror, settings.node)
-        self._writer = Writer(Database(settings), settings.node, self._mirrors)
+        self._writer = Writer(database or Database(settings), settings.node, self._mirrors)
         self._guide = SchemaGuide(schema, settings.cassandra)
-        self._keys = read_keys(settings.encryption)
+        self._keys = read_keys(settings)
         self._listed_at = 0.0
         self._committed_at = 0.0
         self._expired_at_s = 0

@@ -91,7 +91,7 @@ class Replay:
         self._settings = settings
         self._files = [_as_final(one) for one in recorded_segments(paths)]
         self._on_progress = on_progress
-        self._keys = read_keys(settings.encryption)
+        self._keys = read_keys(settings)
         self._schema = SchemaLog()
         named: frozenset[UUID] = frozenset()
         if schema_file is not None:

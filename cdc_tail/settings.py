@@ -186,13 +186,51 @@ class LogSettings(Section):
 
 
 class VaultSettings(Section):
-    """A Vault that could hand out the PostgreSQL role."""
+    """A Vault (or OpenBao) that hands out PostgreSQL's role and the log's keys."""
 
     address: str | None = Field(
         default=None,
-        description="Address of Vault. Not used yet: the role comes from POSTGRES_*, and a warning"
-        " says so.",
+        pattern=r"^https?://",
+        description="Address of Vault, with http:// or https://.",
     )
+    namespace: str | None = Field(default=None, description="Namespace, where Vault has some.")
+    auth: Literal["token", "approle", "kubernetes"] = Field(
+        default="token", description="How we log in."
+    )
+    auth_mount: str | None = Field(
+        default=None, description="Where the auth method is mounted; its usual name if not given."
+    )
+    token: SecretStr | None = Field(default=None, description="Token, with auth = token.")
+    token_file: Path | None = Field(
+        default=None, description="File with the token; a Vault agent keeps one fresh."
+    )
+    role_id: str | None = Field(default=None, description="role_id, with auth = approle.")
+    secret_id: SecretStr | None = Field(default=None, description="secret_id, with approle.")
+    secret_id_file: Path | None = Field(default=None, description="File with the secret_id.")
+    kubernetes_role: str | None = Field(default=None, description="Role, with auth = kubernetes.")
+    kubernetes_token_file: Path = Field(
+        default=Path("/var/run/secrets/kubernetes.io/serviceaccount/token"),
+        description="Token of the pod's service account.",
+    )
+    postgres_path: str | None = Field(
+        default=None,
+        description="Where PostgreSQL's role is read: database/creds/ROLE (rotated),"
+        " database/static-creds/ROLE, or secret/data/NAME with username and password.",
+    )
+    keys_path: str | None = Field(
+        default=None,
+        description="Secret with the commit log's keys: alias to key (hexadecimal or Base64), such"
+        " as secret/data/cassandra-keys.",
+    )
+    refresh_seconds: float = Field(
+        default=300, ge=1, le=86_400, description="A secret without a lease is read this often."
+    )
+    timeout_seconds: int = Field(default=10, ge=1, le=300, description="Longest wait for Vault.")
+    ca: Path | None = Field(
+        default=None, description="CA certificates (PEM) of Vault's; the system's if not given."
+    )
+    certificate: Path | None = Field(default=None, description="Our certificate (PEM) for mTLS.")
+    key: Path | None = Field(default=None, description="Key (PEM) of our certificate.")
 
 
 class MirrorSettings(Section):

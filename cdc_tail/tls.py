@@ -25,8 +25,8 @@ _MEANINGS: Final = (
     (
         ("unknown ca", "certificate required", "bad certificate", "requires a valid client cert"),
         (
-            "the server wants a certificate of ours: set {prefix}tls.certificate and {prefix}tls.key,"
-            " signed by a CA that it knows"
+            "the server wants a certificate of ours: set {prefix}tls.certificate and"
+            " {prefix}tls.key, signed by a CA that it knows"
         ),
     ),
     (
@@ -34,14 +34,22 @@ _MEANINGS: Final = (
         "set {prefix}tls.ca to the CA certificate (PEM) that signed the server's",
     ),
     (
-        ("certificate verify failed", "self-signed certificate", "unable to get local issuer"),
+        ("self-signed certificate", "self signed certificate", "unable to get local issuer"),
         "no known CA signed the server's certificate: set {prefix}tls.ca to the one (PEM) that did",
+    ),
+    (
+        # All that libpq tells.
+        ("certificate verify failed",),
+        (
+            "no known CA signed the server's certificate, or it has expired: set {prefix}tls.ca to"
+            " the one (PEM) that did, or renew it on the server"
+        ),
     ),
     (
         ("does not support ssl", "wrong_version_number", "wrong version number", "record layer"),
         (
-            "the server does not speak TLS: switch it on there, or, where nobody can listen on the way,"
-            " set {prefix}tls.mode to disable"
+            "the server does not speak TLS: switch it on there, or, where nobody can listen on the"
+            " way, set {prefix}tls.mode to disable"
         ),
     ),
 )

@@ -53,7 +53,7 @@ def inspect(
     """
     # A reader that has seen enough (`| head`) ends us silently, as it does other filters.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    keys = read_keys(config.load(config_file).encryption)
+    keys = read_keys(config.load(config_file))
     inspector = Inspector(known_schema(schema), keys)
     wanted = Filter(table=table, key=key)
     people = Console(highlight=False, soft_wrap=True)

@@ -14,12 +14,14 @@ import typer
 from cdc_tail import config
 from cdc_tail.cli.common import ConfigOption, PostgresOption
 from cdc_tail.http_letters import letter_routes
+from cdc_tail.database import Database
 from cdc_tail.log import configure
 from cdc_tail.metrics import Metrics
 from cdc_tail.pipeline import Pipeline
 from cdc_tail.report import Reporter
 from cdc_tail.server import StatusServer
 from cdc_tail.status import Status, StatusBoard
+from cdc_tail.vault import postgres_credentials
 
 log = structlog.get_logger()
 
@@ -83,12 +85,14 @@ def run(
     configure(settings.log)
     board = StatusBoard(Status(node=settings.node, pid=os.getpid(), read=settings.watch.read))
     metrics = Metrics()
-    pipeline = Pipeline(settings, Reporter(board, metrics))
-    if settings.vault.address is not None:
-        log.warning("VAULT_ADDR is set, but credentials are taken from POSTGRES_* only")
+    credentials = postgres_credentials(settings)
+    database = Database(settings, credentials)
+    pipeline = Pipeline(settings, Reporter(board, metrics), database)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: pipeline.stop())
     with contextlib.ExitStack() as stack:
+        if credentials is not None:
+            stack.enter_context(credentials)
         if settings.http.enabled:
             server = stack.enter_context(
                 StatusServer(board, metrics, settings.http, letter_routes(settings))
