@@ -1,4 +1,4 @@
-"""The keys of an encrypted commit log, from a keystore, from settings or from Vault; decrypts nothing."""
+"""The keys of an encrypted commit log: of a keystore, of settings, of Vault; decrypts nothing."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ def read_keys(all_settings: Settings) -> dict[str, bytes]:
     Raises SecretsError where the keystore or a key can't be read.
     """
     settings = all_settings.encryption
-    found = encryption_keys(all_settings.vault)
-    keys = {alias: key_from_text(text) for alias, text in found.items()}
+    in_vault = encryption_keys(all_settings.vault)
+    keys = {alias: key_from_text(text) for alias, text in in_vault.items()}
     if settings.keystore is not None:
         store_password = settings.keystore_password
         key_password = settings.key_password

@@ -21,6 +21,7 @@ import structlog
 from cassandra.cluster import Session
 
 from cdc_tail.cluster import connect
+from cdc_tail.database import Database
 from cdc_tail.doubts import settled
 from cdc_tail.errors import ConfigError
 from cdc_tail.mirrors import Mirrors
@@ -89,7 +90,7 @@ class Snapshots:
         self._stopping = stopping or threading.Event()
         self._schema = SchemaLog()
         self._mirrors = Mirrors(self._schema, settings.mirror, settings.node)
-        self.writer = Writer(settings.postgres_conninfo(), settings.node, self._mirrors)
+        self.writer = Writer(Database(settings), settings.node, self._mirrors)
 
     @contextmanager
     def _session(self) -> Iterator[Session]:

@@ -151,7 +151,7 @@ def test_cassandra_is_verified(
     }
     node = new_cassandra_node("5.0", yaml={"client_encryption_options": encryption})
 
-    def connect(host: str = node.address, **tls: object) -> str:
+    def connect(host: str = node.address, **tls: Any) -> str:
         options: dict[str, Any] = {f"cassandra.tls.{name}": value for name, value in tls.items()}
         options |= {"cassandra.host": host, "cassandra.port": node.native_port}
         settings = config.load(environ={}, options=options)
@@ -159,7 +159,7 @@ def test_cassandra_is_verified(
             return str(session.execute("SELECT release_version FROM system.local").one()[0])
 
     own = authority.issue("sidecar", name="sidecar")
-    known: dict[str, object] = {
+    known: dict[str, Any] = {
         "mode": "verify-full",
         "ca": authority.ca,
         "certificate": own.certificate,
@@ -173,7 +173,7 @@ def test_cassandra_is_verified(
         ({"certificate": None, "key": None}, ""),
     ):
         with pytest.raises(SourceUnavailable) as raised:
-            connect(**(known | without))  # type: ignore[arg-type]
+            connect(**(known | without))
         assert hint in raised.value.hint, without
     # The node reads its keystore anew, as when an operator renews it.
     expired = bad_pair("expired", authority, folder).pkcs12(KEYSTORE_PASSWORD)
@@ -184,7 +184,7 @@ def test_cassandra_is_verified(
     assert REFUSALS["expired"] in raised.value.hint
 
 
-def serve(**tls: Path) -> StatusServer:
+def serve(**tls: Any) -> StatusServer:
     board = StatusBoard(Status(node="n1"))
     settings = HttpSettings(port=0, tls=ServerTlsSettings(**tls))
     return StatusServer(board, Metrics(), settings)
