@@ -18,6 +18,7 @@ from cdc_tail.database import Database
 from cdc_tail.errors import ConfigError, SecretsError, SinkUnavailable
 from cdc_tail.keys import read_keys
 from cdc_tail.local.cassandra import CassandraNode
+from cdc_tail.settings import Settings
 from cdc_tail.vault import postgres_credentials
 from tests.conftest import NodeFactory
 from tests.support.keyspace import Keyspace
@@ -44,7 +45,7 @@ def vault(roles: str) -> Iterator[VaultApi]:
         yield api
 
 
-def settings(vault: VaultApi, **more: object) -> config.Settings:
+def settings(vault: VaultApi, **more: object) -> Settings:
     options: dict[str, Any] = {"vault.address": vault.url, "vault.token": vault.root_token}
     return config.load(environ={}, options=options | more)
 
