@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from cdc_tail.database import Database
 from cdc_tail.errors import CdcTailError, ConfigError, SinkUnavailable
 from cdc_tail.letters import Letters, Settled, wanted_from
 from cdc_tail.settings import Settings
@@ -24,11 +25,11 @@ _STATUS_OF = {"applied": 200, "discarded": 200, "not_found": 404}
 _CONFLICT = 409  # it is not open, or was refused again
 
 
-def letter_routes(settings: Settings) -> list[Route]:
+def letter_routes(settings: Settings, database: Database | None = None) -> list[Route]:
     """The routes over the records of the node that `settings` names."""
     secret = settings.http.token
     token = None if secret is None else secret.get_secret_value()
-    letters = Letters(settings)
+    letters = Letters(settings, database=database)
 
     def denied(request: Request) -> Response | None:
         """Why not, or None: with a token configured nothing is shown without it."""

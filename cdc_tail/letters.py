@@ -14,6 +14,7 @@ from uuid import UUID
 
 import psycopg
 
+from cdc_tail.database import Database
 from cdc_tail.errors import ConfigError, SinkUnavailable
 from cdc_tail.inspect import Inspector, describe_key
 from cdc_tail.intake import rejected_letters
@@ -61,9 +62,15 @@ class Settled:
 class Letters:
     """The records of one node. Opens a connection of its own for every call."""
 
-    def __init__(self, settings: Settings, schema_file: Path | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        schema_file: Path | None = None,
+        database: Database | None = None,
+    ) -> None:
         """`schema_file` defines tables that neither PostgreSQL nor the node knows."""
         self._settings = settings
+        self._database = database or Database(settings)
         self._node = settings.node
         self._schema_file = schema_file
 
@@ -148,7 +155,7 @@ class Letters:
             return []
         schema = self._schema([])
         mirrors = Mirrors(schema, self._settings.mirror, self._node)
-        writer = Writer(self._settings.postgres_conninfo(), self._node, mirrors)
+        writer = Writer(self._database, self._node, mirrors)
         settled: list[Settled] = []
         try:
             writer.connect()
@@ -212,7 +219,7 @@ class Letters:
     @contextmanager
     def _connected(self) -> Iterator[Connection]:
         try:
-            with psycopg.connect(self._settings.postgres_conninfo()) as conn:
+            with self._database.connect() as conn:
                 yield conn
         except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as error:
             raise ConfigError(

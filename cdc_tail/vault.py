@@ -161,6 +161,8 @@ class VaultCredentials:
         self._due_at = 0.0
         self._lease_id = ""
         self._wake.set()
+        if not self._thread.is_alive():
+            self._known = None
 
     def _read(self) -> None:
         answer = self._vault.read(self._path)

@@ -13,8 +13,8 @@ import typer
 
 from cdc_tail import config
 from cdc_tail.cli.common import ConfigOption, PostgresOption
-from cdc_tail.http_letters import letter_routes
 from cdc_tail.database import Database
+from cdc_tail.http_letters import letter_routes
 from cdc_tail.log import configure
 from cdc_tail.metrics import Metrics
 from cdc_tail.pipeline import Pipeline
@@ -95,7 +95,7 @@ def run(
             stack.enter_context(credentials)
         if settings.http.enabled:
             server = stack.enter_context(
-                StatusServer(board, metrics, settings.http, letter_routes(settings))
+                StatusServer(board, metrics, settings.http, letter_routes(settings, database))
             )
             log.info("status page", url=server.url)
         log.info("tailing", node=settings.node, cdc_raw=str(settings.cassandra.cdc_raw))
