@@ -98,9 +98,10 @@ class Mirrors:
         catalog = build_catalog(compiled.values(), schema.all_by_id().values())
         return Prepared(schema, compiled, catalog)
 
-    def adopt(self, prepared: Prepared) -> None:
-        """The transaction of `prepare` has committed."""
+    def adopt(self, prepared: Prepared, sink: PostgresSink) -> None:
+        """The transaction of `prepare` has committed: former definitions are done with."""
         self._now = prepared
+        sink.keep_only(prepared.compiled.values())
 
     def attach(self, sink: PostgresSink) -> None:
         """Tell a new connection's sink where rows go, or one whose mirrors changed meanwhile."""

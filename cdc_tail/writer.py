@@ -162,7 +162,7 @@ class Writer:
         """Bring the mirrors up to the schema known at a start."""
         with self._transaction():
             prepared = self.mirrors.prepare(self._open_sink(), None)
-        self.mirrors.adopt(prepared)
+        self.mirrors.adopt(prepared, self._open_sink())
 
     def mirrored(self) -> dict[int, Table]:
         """By mirror id: the table whose rows are written there."""
@@ -225,7 +225,7 @@ class Writer:
             self._is_unsure = True
             raise
         for one in prepared:
-            self.mirrors.adopt(one)
+            self.mirrors.adopt(one, sink)
         self._mutations += mutations
         self._renewed_at = time.monotonic()
         applied.dead_letters += len(work.letters) + len(work.refused)

@@ -105,6 +105,11 @@ class PostgresSink:
             make_target(self.connection, compiled, mirror) for mirror in mirrors
         ]
 
+    def keep_only(self, compiled: Iterable[CompiledTable]) -> None:
+        """Forget every other table: definitions that no batch will be decoded with any more."""
+        wanted = set(compiled)
+        self._targets = {one: kept for one, kept in self._targets.items() if one in wanted}
+
     def targets(self) -> dict[int, tuple[CompiledTable, Target]]:
         """By mirror id: the table attached to it and the mirror as it is written."""
         return {
@@ -162,6 +167,7 @@ class PostgresSink:
         applied = Applied()
         works = self._works(batch)
         self._lock(works)
+        self._read_rows(works)
         for target, work in works:
             applied += self._apply_relation(target, work, now_s)
         return applied
@@ -204,11 +210,19 @@ class PostgresSink:
                 )
             work.set_watermarks(bucket, *watermarks)
 
+    def _read_rows(self, works: Sequence[tuple[Target, RelationWork]]) -> None:
+        """Ask for the states of all rows of all relations in one round trip."""
+        asked = []
+        with self.connection.pipeline():
+            for target, work in works:
+                keys = work.row_keys()
+                if keys is not None:
+                    asked.append((work, self._execute(target.read_states, [Binary(keys)])))
+        for work, cursor in asked:
+            work.load_rows(*_fields(cursor))
+
     def _apply_relation(self, target: Target, work: RelationWork, now_s: int) -> Applied:
         mirror_id = target.mirror.mirror_id
-        keys = work.row_keys()
-        if keys is not None:
-            work.load_rows(*self._arrays(target.read_states, [Binary(keys)]))
         partitions = work.partition_keys()
         if partitions is not None:
             work.load_partitions(*self._arrays(_READ_PARTITIONS, [Binary(partitions), mirror_id]))
@@ -287,10 +301,7 @@ class PostgresSink:
     def _arrays(
         self, statement: bytes | sql.Composed, parameters: Sequence[object]
     ) -> list[bytes | None]:
-        """The fields of a one-row answer as they came: arrays in binary form, or None."""
-        result = self._execute(statement, parameters).pgresult
-        assert result is not None
-        return [result.get_value(0, column) for column in range(result.nfields)]
+        return _fields(self._execute(statement, parameters))
 
     def _expect(
         self,
@@ -307,6 +318,13 @@ class PostgresSink:
                 hint="something else writes the mirror; `cdc-tail verify` finds what differs",
                 table=str(target.relation.table.table),
             )
+
+
+def _fields(cursor: psycopg.RawCursor[Any]) -> list[bytes | None]:
+    """The fields of a one-row answer as they came: arrays in binary form, or None."""
+    result = cursor.pgresult
+    assert result is not None
+    return [result.get_value(0, column) for column in range(result.nfields)]
 
 
 def translated(error: psycopg.Error) -> SinkUnavailable | RowRejected | SchemaMismatch:
