@@ -104,9 +104,13 @@ class Snapshots:
         Raises SourceUnavailable, SinkUnavailable, SchemaMismatch.
         """
         self.writer.connect()
-        self.writer.install()
-        SchemaGuide(self._schema, self._settings.cassandra).seed(self.writer)
-        self.writer.update_mirrors()
+        try:
+            self.writer.install()
+            SchemaGuide(self._schema, self._settings.cassandra).seed(self.writer)
+            self.writer.update_mirrors()
+        except BaseException:
+            self.writer.close()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:

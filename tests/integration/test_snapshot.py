@@ -13,11 +13,13 @@ import pytest
 from cassandra import InvalidRequest
 
 from cdc_tail.local.cassandra import CassandraNode
+from cdc_tail.schema_source import read_schema
 from cdc_tail.selecting import MARGIN_SECONDS
 from cdc_tail.snapshot import Progress, Snapshots, Stopped
 from tests.conftest import NodeFactory
 from tests.support.copied import copy_all, differences_of, settings_for
 from tests.support.keyspace import Keyspace
+from tests.support.node_log import Logged, Node, mutations_of
 from tests.support.random_cql import TYPES, RandomTable, random_statements, random_tables
 from tests.support.sidecar import Sidecar, wait_until
 
@@ -62,6 +64,36 @@ def test_what_is_copied_is_what_select_gives(
     again = copy_all(ks, database)
     assert differences_of(ks, database) == {}
     assert not any(one.applied.inserted for one in again.values())
+
+
+def test_the_log_goes_on_where_the_copy_was(
+    cassandra_node: NodeFactory, keyspace: Callable[[CassandraNode], Keyspace], database: str
+) -> None:
+    ks = keyspace(cassandra_node("5.0"))
+    tables = random_tables(SEED + 1, TABLES)[:-1]
+    for table in tables:
+        # No write from the future: a tombstone of one can't be selected, and covers what comes.
+        table.writetimes_us = table.writetimes_us[:-1]
+    for statement in (*TYPES, *(table.cql for table in tables)):
+        ks.session.execute(statement)
+    write(ks, tables, STATEMENTS // 2)
+    time.sleep(3)  # short TTLs are over
+    before = len(log_of(ks))
+    with Snapshots(settings_for(ks.node, database, ks.name)) as work:
+        copy_each(work)
+        for table in tables:
+            table.writetimes_us = ()
+        write(ks, tables, STATEMENTS // 2)
+        time.sleep(3)
+        with Node(database, int(time.time()), max_events=7, keyspaces={ks.name}) as node:
+            node.learn_cluster(read_schema(ks.session))
+            node.take(log_of(ks)[before:])
+        work.settle_doubts()
+    assert differences_of(ks, database) == {}
+
+
+def log_of(ks: Keyspace) -> list[Logged]:
+    return mutations_of(sorted(ks.node.cdc_raw.glob("*.log")), live=True)
 
 
 def test_an_interrupted_copy_goes_on(
