@@ -74,12 +74,12 @@ def measure(context: Context) -> list[Measure]:
 
 
 def _compared(context: Context, what: str, schema: Path, segments: Sequence[Path]) -> list[Measure]:
-    context.tell(f"{what}: {sum(path.stat().st_size for path in segments) >> 20} MiB")
     passes = time_reader(SERIES, schema, segments, passes=JAVA_PASSES)
     java = min(one["cpu_ns"] for one in passes) / 1e9
     total, size = passes[0]["mutations"], passes[0]["mutation_bytes"]
     mirror = MemoryMirror(TABLE, {column.name: pg_type(column.type) for column in TABLE.columns})
-    data = [path.read_bytes() for path in segments]
+    # Without the zeros that a node's segment ends in.
+    data = [path.read_bytes().rstrip(b"\0") for path in segments]
     best = Best()
     # In turn, so that a loaded moment meets them all.
     for _ in range(PASSES):
@@ -88,6 +88,7 @@ def _compared(context: Context, what: str, schema: Path, segments: Sequence[Path
         best.rows = min(best.rows, _seconds(lambda: _decode(mirror, segments, rows=True)))
         best.zlib_crc = min(best.zlib_crc, _seconds(lambda: [zlib.crc32(one) for one in data]))
     read = sum(map(len, data)) / 1e6
+    context.tell(f"{what}: {read:.0f} MB")
     note = f"{total} mutations of {size / total:.0f} bytes"
     return [
         Measure(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.tools.registry import recorded
+
 Session = Any
 
 _COMPOSITE = "'org.apache.cassandra.db.marshal.CompositeType(Int32Type,UTF8Type)'"
@@ -36,9 +38,12 @@ def _int(value: int) -> bytes:
     return value.to_bytes(4, signed=True)
 
 
+# 3.11 fails to insert a row of such a clustering, 4.1 shows no more than the first component of
+# such a partition key.
+@recorded(series=("5.0", "6.0"))
 def composites(session: Session) -> None:
-    """Composites, dynamic ones and opaque ones: as values, in collections, as keys; rows and
-    partitions deleted by them.
+    """Composites and dynamic ones: as values, in collections, as keys; rows and prefixes deleted
+    by them.
     """
     session.execute(
         f"CREATE TABLE held (k int PRIMARY KEY, c {_COMPOSITE}, d {_DYNAMIC},"
@@ -50,7 +55,7 @@ def composites(session: Session) -> None:
     session.execute(f"INSERT INTO held (k, c, d) VALUES (2, {other}, {named})")
     session.execute(f"UPDATE held SET m['b'] = {other}, d = {named} WHERE k = 1")
     session.execute(f"UPDATE held SET c = {_composite(_int(3))} WHERE k = 3")
-    session.execute("INSERT INTO held (k, c, d) VALUES (4, 0x, null)")
+    session.execute("INSERT INTO held (k, c) VALUES (4, 0x)")
     session.execute("DELETE c, m['a'] FROM held WHERE k = 1")
     session.execute(
         f"CREATE TABLE keyed (p {_COMPOSITE}, c {_COMPOSITE}, d {_DYNAMIC}, v text,"
