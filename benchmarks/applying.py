@@ -10,11 +10,14 @@ from types import TracebackType
 from typing import Self
 from uuid import UUID
 
+from pydantic import SecretStr
+
+from cdc_tail.database import Database
 from cdc_tail.intake import Intake
 from cdc_tail.mirrors import Mirrors
 from cdc_tail.schema_file import seed_from_file
 from cdc_tail.segments import Segments
-from cdc_tail.settings import BatchSettings, MirrorSettings
+from cdc_tail.settings import BatchSettings, MirrorSettings, PostgresSettings, Settings
 from cdc_tail.watch import Listing, segment_file
 from cdc_tail.writer import Work, Writer
 from parsers.schema_log import SchemaLog
@@ -50,7 +53,8 @@ class Applier:
         schema = SchemaLog()
         named: frozenset[UUID] = seed_from_file(schema, schema_file)
         self._mirrors = Mirrors(schema, MirrorSettings(), "bench", named)
-        self._writer = Writer(dsn, "bench", self._mirrors)
+        settings = Settings(node="bench", postgres=PostgresSettings(dsn=SecretStr(dsn)))
+        self._writer = Writer(Database(settings), settings.node, self._mirrors)
 
     def apply(self, paths: Iterable[Path]) -> Timing:
         """Apply complete segments, in batches of the settings."""

@@ -58,12 +58,17 @@ class Context:
         return self.postgres.create_database(f"bench_{next(self._numbers)}")
 
     @property
-    def node(self) -> CassandraNode:
+    def shared_node(self) -> CassandraNode:
         """A running Cassandra 5.0 with the default sync period of 10 s, shared by the whole run."""
         if self._node is None:
-            options = NodeOptions(commitlog_segment_size_mib=32, heap_mib=1024)
-            self._node = self._stack.enter_context(CassandraNode("5.0", options=options))
+            self._node = self.node()
         return self._node
+
+    def node(self, **options: object) -> CassandraNode:
+        """The same with these options, the caller's own."""
+        settings: dict[str, object] = {"commitlog_segment_size_mib": 32, "heap_mib": 1024}
+        node = CassandraNode("5.0", options=NodeOptions(**(settings | options)))  # type: ignore[arg-type]
+        return self._stack.enter_context(node)
 
     def tell(self, text: str) -> None:
         """A line about how far the run is."""

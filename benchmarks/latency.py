@@ -23,7 +23,7 @@ DRAIN_SECONDS = 60
 
 def measure(context: Context) -> list[Measure]:
     """With Cassandra's default sync period of 10 s: what is seen earlier was read live."""
-    node = context.node
+    node = context.shared_node
     traffic = Traffic(node.session())
     seconds = context.size(20, 5)
     found = []
@@ -55,7 +55,7 @@ def measure(context: Context) -> list[Measure]:
 @contextmanager
 def sidecar(context: Context, dsn: str) -> Iterator[CdcTail]:
     """`cdc-tail run` beside the shared node, while the `with` block runs."""
-    node = context.node
+    node = context.shared_node
     settings = {
         "cassandra.host": node.address,
         "cassandra.port": node.native_port,

@@ -17,7 +17,7 @@ SETTLE_SECONDS = 3
 
 def measure(context: Context) -> list[Measure]:
     """Idle first; then the same writes with and without the sidecar, in turn."""
-    traffic = Traffic(context.node.session())
+    traffic = Traffic(context.shared_node.session())
     return [*_idle(context), _impact(context, traffic)]
 
 

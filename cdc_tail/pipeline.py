@@ -189,13 +189,16 @@ class Pipeline:
         """What no mutation brings: TTLs and truncations every second, tombstones every minute."""
         now_s = int(time.time())
         if now_s != self._expired_at_s:
-            expired = self._insist(self._writer.expire)
-            self._report.expired(expired)
-            # More than one go takes is taken at the next turn, so that tailing never waits for it.
-            revisited = self._insist(self._writer.revisit)
-            if revisited is not None:
-                self._report.revisited(revisited)
-            if expired.rows == 0 and revisited is None:
+            is_done = True
+            if self._insist(self._writer.is_anything_due):
+                expired = self._insist(self._writer.expire)
+                self._report.expired(expired)
+                # More than one go takes is taken at the next turn, so that tailing never waits.
+                revisited = self._insist(self._writer.revisit)
+                if revisited is not None:
+                    self._report.revisited(revisited)
+                is_done = expired.rows == 0 and revisited is None
+            if is_done:
                 self._expired_at_s = now_s
         if now - self._asked_at >= ASK_SECONDS:
             if self._insist(lambda: self._writer.has_to_ask(self._backfill.reasons)):

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Final, TypeVar
 from uuid import UUID
 
 import psycopg
@@ -47,6 +47,13 @@ from sinks.postgres.sweep import Sweeper
 log = structlog.get_logger()
 
 _T = TypeVar("_T")
+
+_IS_DUE: Final = """
+SELECT FROM (SELECT %s::int8 AS now_s, %s::int[] AS mine) AS asked
+ WHERE EXISTS (SELECT FROM cdc_tail.expiry
+                WHERE due_at BETWEEN 0 AND now_s AND mirror_id = ANY (mine))
+    OR EXISTS (SELECT FROM cdc_tail.revisit WHERE mirror_id = ANY (mine))
+"""
 
 
 @dataclass(slots=True)
@@ -235,6 +242,17 @@ class Writer:
         """Apply rows that come from no log, with what `commit` writes; no checkpoint moves."""
         sink = self._open_sink()
         return self._on_present_mirrors(lambda: sink.apply(batch, commit))
+
+    def is_anything_due(self) -> bool:
+        """Whether `expire` or `revisit` has anything to do; asked often, so in one round trip."""
+        conn = self._open_sink().connection
+        try:
+            with conn.pipeline(), conn.transaction():
+                answer = conn.execute(_IS_DUE, (int(time.time()), list(self.mirrored())))
+            return answer.fetchone() is not None
+        except psycopg.OperationalError as error:
+            self.close()
+            raise SinkUnavailable(f"PostgreSQL failed: {_first_line(error)}") from error
 
     def expire(self) -> Applied:
         """Let TTLs take effect, of some thousand rows at most: `rows` tells whether to go on."""

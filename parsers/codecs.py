@@ -15,7 +15,6 @@ import cramjam
 
 from cdc_tail.errors import SegmentCorrupt, UnsupportedFormat
 from parsers.descriptor import SegmentHeader
-from parsers.encryption import EncryptedSections
 
 # What every Zstandard decoder must be able to hold (RFC 8878, 3.1.1.1.2).
 _ZSTD_WINDOW_BYTES = 8 * 1024 * 1024
@@ -131,6 +130,9 @@ def section_codec(
     this release can't undo, SecretsError if the key is not among `keys`.
     """
     if header.encryption is not None:
+        # 7 MB that a plain log does without.
+        from parsers.encryption import EncryptedSections
+
         return EncryptedSections(header.encryption, keys or {}, segment)
     if header.compression is None:
         return None
