@@ -4,6 +4,7 @@ CdcTailError                   exit code 1, not retryable
 ├─ ConfigError                 2   a setting is missing, malformed or contradicts another
 ├─ SecretsError                3   a credential can't be read or renewed
 ├─ SourceUnavailable           4   Cassandra does not answer (retryable)
+├─ ArchiveUnavailable          5   the archive of segments does not answer (retryable)
 ├─ SegmentError                10
 │  ├─ SegmentCorrupt           11  a CRC, a size or a marker does not hold
 │  ├─ UnsupportedFormat        12  log version, compressor or cipher that can't be read
@@ -85,6 +86,14 @@ class SourceUnavailable(CdcTailError):
     exit_code = 4
     default_retryable = True
     default_hint = "check that the node is up and that its native transport is reachable"
+
+
+class ArchiveUnavailable(CdcTailError):
+    """The folder or object store that segments are moved to can't be read or written."""
+
+    exit_code = 5
+    default_retryable = True
+    default_hint = "check archive.url, its credentials, and that there is space"
 
 
 class SegmentError(CdcTailError):

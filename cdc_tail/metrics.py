@@ -117,6 +117,10 @@ DECLARATIONS: Final[tuple[Declaration, ...]] = (
         Counter, "cdc_segments_discarded_total", "Segments deleted after their last commit."
     ),
     Declaration(
+        Gauge, "cdc_archive_segments", "Segments in the archive that are not wholly applied."
+    ),
+    Declaration(Counter, "cdc_archived_segments_total", "Segments moved to the archive."),
+    Declaration(
         Counter,
         "cdc_lost_segments_total",
         "Segments that somebody else deleted before they were applied.",

@@ -14,6 +14,7 @@ from typing import Final, TypeVar
 
 import structlog
 
+from cdc_tail.archive import Archive
 from cdc_tail.backfill import Backfill
 from cdc_tail.batch import BatchClock
 from cdc_tail.database import Database
@@ -29,6 +30,7 @@ from cdc_tail.intake import Intake, Question
 from cdc_tail.keys import read_keys
 from cdc_tail.log import error_fields
 from cdc_tail.mirrors import Mirrors
+from cdc_tail.overflow import Overflow
 from cdc_tail.report import Reporter
 from cdc_tail.schema_guide import SchemaGuide
 from cdc_tail.segments import Segments
@@ -68,6 +70,9 @@ class Pipeline:
         self._pace = Pace(settings.watch.poll_min_ms / 1000, settings.watch.poll_max_ms / 1000)
         self._clock = BatchClock(settings.batch)
         self._discarder = Discarder(keep=settings.watch.keep_segments)
+        self._overflow = Overflow(
+            settings.archive, _archive_of(settings), self._discarder, reporter.error
+        )
         schema = SchemaLog()
         self._mirrors = Mirrors(schema, settings.mirror, settings.node)
         self._writer = Writer(database or Database(settings), settings.node, self._mirrors)
@@ -102,6 +107,7 @@ class Pipeline:
     def _run(self) -> None:
         # Fails at once where cdc_raw is not what it should be, before anybody waits for a lease.
         list_segments(self._settings.cassandra.cdc_raw)
+        self._overflow.load()
         flow = self._start()
         with self._hints:
             while not self._stopping:
@@ -154,7 +160,7 @@ class Pipeline:
                     self._report.state("waiting_for_lease")
                     log.warning("waiting for the lease", **error_fields(error))
                     told = True
-                self._sleep(0.5, began)
+                self._sleep(0.5, began, is_away=False)
 
     def _turn(self, flow: Flow) -> None:
         """Look at the folder when it is time to, read what is there, apply what is due."""
@@ -228,29 +234,58 @@ class Pipeline:
         if committed.changes_set_aside:
             self._report.set_aside(self._insist(self._writer.count_set_aside))
 
-    def _list(self, segments: Segments) -> None:
+    def _list(self, segments: Segments, away_seconds: float = 0.0) -> None:
+        """Look at cdc_raw; `away_seconds` is how long PostgreSQL has not answered."""
         listing = list_segments(self._settings.cassandra.cdc_raw, segments.completed_indexes())
+        space_bytes = self._guide.cdc_total_space_bytes
         self._listed_at = time.monotonic()
-        segments.update(listing)
+        segments.update(self._overflow.complete(listing, segments))
+        left = self._overflow.relieve(
+            listing, segments.waits, space_bytes=space_bytes, away_seconds=away_seconds
+        )
+        if left is not listing:
+            segments.update(self._overflow.complete(left, segments))
         for lost in segments.take_lost():
             self._report.lost_segment(lost)
             if self._settings.watch.on_lost_segment == "stop":
                 raise lost
             log.error("segment lost, going on", **error_fields(lost))
-        self._report.listed(listing, segments, self._guide.cdc_total_space_bytes)
+        self._report.listed(left, segments, space_bytes)
+        self._report.archived(self._overflow.pending_segments, self._overflow.archived_total)
         self._discard(segments)
+
+    def _list_unread(self, away_seconds: float) -> None:
+        """Look at cdc_raw while PostgreSQL, which knows what is applied, was never there."""
+        listing = list_segments(self._settings.cassandra.cdc_raw)
+        self._listed_at = time.monotonic()
+        self._overflow.relieve(
+            listing,
+            lambda _: True,
+            space_bytes=self._guide.cdc_total_space_bytes,
+            away_seconds=away_seconds,
+        )
+        self._report.archived(self._overflow.pending_segments, self._overflow.archived_total)
 
     def _discard(self, segments: Segments) -> None:
         """Delete the files of segments that are committed to their end."""
         if self._settings.watch.keep_segments:
             return
         for file in segments.discardable():
-            if self._discarder.discard(file.path):
+            if not self._overflow.settle(file):
+                return
+            if file.archived:
+                segments.discarded(file.segment_id)
+            elif self._discarder.discard(file.path):
                 segments.discarded(file.segment_id)
                 self._report.discarded(self._discarder.discarded)
                 log.debug("segment discarded", segment=file.path.name)
 
     def _open_reader(self, file: SegmentFile) -> SegmentReader:
+        if file.archived:
+            return self._overflow.open(file, self._make_reader)
+        return self._make_reader(file)
+
+    def _make_reader(self, file: SegmentFile) -> SegmentReader:
         return SegmentReader(file.path, mode=self._settings.watch.read, keys=self._keys)
 
     def _learn(self, question: Question) -> bool:
@@ -283,18 +318,26 @@ class Pipeline:
                 tries += 1
                 self._sleep(pause, began)
 
-    def _sleep(self, seconds: float, waiting_since: float) -> None:
+    def _sleep(self, seconds: float, waiting_since: float, *, is_away: bool = True) -> None:
         """Wait, with an eye on the folder; Stopped if asked to stop meanwhile.
+
+        `is_away`: for PostgreSQL, so that segments may have to leave cdc_raw.
 
         Nothing is read meanwhile: what is in the log may be as old as `waiting_since`.
         """
         deadline = time.monotonic() + seconds
         while not self._stopping and (left := deadline - time.monotonic()) > 0:
             self._hints.wait(min(left, LISTING_SECONDS))
-            if self._segments is not None and time.monotonic() - self._listed_at >= LISTING_SECONDS:
-                self._list(self._segments)
-                opened_at = self._clock.opened_at or waiting_since
-                self._report.progress(self._segments, opened_at, caught_up=False, waiting=True)
+            if time.monotonic() - self._listed_at < LISTING_SECONDS:
+                continue
+            away_seconds = time.monotonic() - waiting_since if is_away else 0.0
+            if self._segments is None:
+                if is_away:
+                    self._list_unread(away_seconds)
+                continue
+            self._list(self._segments, away_seconds)
+            opened_at = self._clock.opened_at or waiting_since
+            self._report.progress(self._segments, opened_at, caught_up=False, waiting=True)
         if self._stopping:
             raise Stopped
 
@@ -308,3 +351,11 @@ class Pipeline:
         self._writer.close()
         if self._segments is not None:
             self._segments.close()
+        self._overflow.close()
+
+
+def _archive_of(settings: Settings) -> Archive | None:
+    """None where nothing may leave cdc_raw."""
+    if settings.archive.url is None or settings.watch.keep_segments:
+        return None
+    return Archive(settings.archive.url, settings.node)

@@ -20,7 +20,9 @@ from sinks.base import Applied
 # The pipeline turns a thousand times a second; its readers look far less often.
 PROGRESS_SECONDS: Final = 0.1
 RATE_WINDOW_SECONDS: Final = 10.0
-GROWTH_WINDOW_SECONDS: Final = 60.0
+# A flood shows in the short window; a slow stream, of which a whole segment appears only every few
+# minutes, in the long one.
+GROWTH_WINDOWS_SECONDS: Final = (60.0, 900.0)
 # A few bytes of an index more are no growth: beyond this, the folder does not fill up.
 HORIZON_SECONDS: Final = 30 * 86_400.0
 
@@ -36,6 +38,7 @@ class Reporter:
         self._sizes: deque[tuple[float, int]] = deque()
         self._progress_at = 0.0
         self._lost = 0
+        self._archived = 0
         self._letters = 0
         self._parked = 0
 
@@ -159,6 +162,13 @@ class Reporter:
         self._metrics.counter("cdc_segments_discarded_total").inc()
         self._board.update(segments_discarded=total)
 
+    def archived(self, pending: int, total: int) -> None:
+        """Segments that wait in the archive, and how many were moved there so far."""
+        self._metrics.gauge("cdc_archive_segments").set(pending)
+        self._metrics.counter("cdc_archived_segments_total").inc(total - self._archived)
+        self._archived = total
+        self._board.update(archive_segments=pending)
+
     def expired(self, applied: Applied) -> None:
         """TTLs took effect."""
         self._metrics.counter("cdc_expired_rows_total").inc(applied.updated + applied.deleted)
@@ -186,13 +196,16 @@ class Reporter:
     def _seconds_left(self, now: float, size_bytes: int, space_bytes: int | None) -> float:
         """Time until the folder is full at its present growth; infinity if it does not grow."""
         self._sizes.append((now, size_bytes))
-        while now - self._sizes[0][0] > GROWTH_WINDOW_SECONDS:
+        while now - self._sizes[0][0] > max(GROWTH_WINDOWS_SECONDS):
             self._sizes.popleft()
         if space_bytes is None:
             return math.inf
         if size_bytes >= space_bytes:
             return 0.0
-        since, size_then = self._sizes[0]
-        growth = (size_bytes - size_then) / (now - since) if now > since else 0.0
-        left = (space_bytes - size_bytes) / growth if growth > 0 else math.inf
+        left = math.inf
+        for window_seconds in GROWTH_WINDOWS_SECONDS:
+            since, size_then = next(one for one in self._sizes if now - one[0] <= window_seconds)
+            growth = (size_bytes - size_then) / (now - since) if now > since else 0.0
+            if growth > 0:
+                left = min(left, (space_bytes - size_bytes) / growth)
         return left if left < HORIZON_SECONDS else math.inf

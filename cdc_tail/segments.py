@@ -7,15 +7,19 @@ makes the order of mutations irrelevant, so this costs nothing and blocks nothin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Final
 
-from cdc_tail.errors import CheckpointGap
+from cdc_tail.errors import ArchiveUnavailable, CheckpointGap
 from cdc_tail.watch import Listing, SegmentFile
 from checkpoints.model import SegmentProgress
 from parsers.descriptor import CdcIndex
 from parsers.position import Position
 from parsers.segment import ReadResult, SegmentReader, skip_damage
+
+# Of archived segments so many have a local copy at a time, whatever waits.
+MAX_FETCHED: Final = 4
 
 
 @dataclass(slots=True)
@@ -137,15 +141,34 @@ class Segments:
             if segment.ended or segment.dormant:
                 continue
             if segment.reader is None:
+                if segment.file.archived and self._fetched() >= MAX_FETCHED:
+                    continue
                 try:
                     segment.reader = self._open_reader(segment.file)
-                except FileNotFoundError:
+                except (FileNotFoundError, ArchiveUnavailable):
                     continue
                 segment.reader.seek(segment.offset)
                 _tell_reader(segment)
             yield segment
             if not look_at_all and not segment.ended and segment.is_untouched:
                 return
+
+    def _fetched(self) -> int:
+        return sum(one.file.archived and one.reader is not None for one in self)
+
+    def waits(self, segment_id: int) -> bool:
+        """Whether something of the segment is still to be applied."""
+        return segment_id in self._segments
+
+    def unlisted(self, ids: Container[int]) -> bool:
+        """Whether something is to be applied of a segment that is not among these."""
+        return any(
+            segment_id not in ids
+            for segment_id in (
+                *self._segments,
+                *(one.segment_id for one in self._known.values() if not one.finished),
+            )
+        )
 
     def leave_behind(self, current: Segment) -> None:
         """`current` has entries: those before it that have none sleep until their file changes."""

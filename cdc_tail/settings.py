@@ -118,6 +118,34 @@ class WatchSettings(Section):
     )
 
 
+class ArchiveSettings(Section):
+    """Where completed segments go when they can't stay in cdc_raw."""
+
+    url: str | None = Field(
+        default=None,
+        description="Folder or object store for segments: file:///folder, s3://bucket/prefix,"
+        " gs://bucket/prefix. Without one, segments wait in cdc_raw.",
+    )
+    after_seconds: float = Field(
+        default=300,
+        ge=0,
+        le=86_400,
+        description="Move completed segments there while PostgreSQL is away for longer than this.",
+    )
+    at_share: float = Field(
+        default=0.5,
+        gt=0,
+        le=1,
+        description="Move completed segments there while cdc_raw fills more than this share of"
+        " cdc_total_space.",
+    )
+    keep: bool = Field(
+        default=False,
+        description="Archive every segment, and keep it there once it is applied: a backup of the"
+        " log, which nothing deletes.",
+    )
+
+
 class EncryptionSettings(Section):
     """The keys of an encrypted commit log (transparent_data_encryption_options)."""
 
@@ -297,6 +325,7 @@ class Settings(Section):
     mirror: MirrorSettings = MirrorSettings()
     batch: BatchSettings = BatchSettings()
     watch: WatchSettings = WatchSettings()
+    archive: ArchiveSettings = ArchiveSettings()
     encryption: EncryptionSettings = EncryptionSettings()
     lease: LeaseSettings = LeaseSettings()
     http: HttpSettings = HttpSettings()

@@ -60,6 +60,7 @@ class Status:
     cdc_raw_space_bytes: int | None = None
     cdc_raw_full_in_seconds: float | None = None
     segments_discarded: int = 0
+    archive_segments: int = 0
     lost_segments: int = 0
     dead_letters: int = 0
     parked: int = 0

@@ -32,7 +32,10 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class SegmentFile:
-    """One segment as a listing saw it; `links` counts the names of the file on its disk."""
+    """One segment as a listing saw it; `links` counts the names of the file on its disk.
+
+    One that is `archived` is not in cdc_raw any more; of its `path` only the name tells something.
+    """
 
     segment_id: int
     log_version: int
@@ -41,6 +44,7 @@ class SegmentFile:
     links: int
     modified_at: float  # epoch seconds
     index: CdcIndex | None
+    archived: bool = False
 
     @property
     def is_final(self) -> bool:
