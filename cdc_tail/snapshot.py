@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from typing import Final, Self
 from uuid import UUID
 
-import psycopg
 import structlog
 from cassandra.cluster import Session
 
@@ -217,7 +216,7 @@ class Snapshots:
         Counters are copied so and in no other way: a SELECT gives their sum alone, of which the log
         may have brought parts already.
         """
-        with psycopg.connect(self._settings.postgres_conninfo()) as conn:
+        with Database(self._settings).connect() as conn:
             verifier = Verifier(
                 session, conn, consistency=self._settings.snapshot.consistency, repair=True
             )
