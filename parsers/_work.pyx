@@ -93,14 +93,14 @@ cdef class RelationWork(Questions):
                     put_i32(&out, 0)
                     put_i32(&out, 0)
                 for i in range(self.written, self.n_items):
-                    if out.length > piece_bytes:
-                        break
                     self.written += 1
                     if self.items[i].outcome == NEW:
                         put_row(
                             self.relation, &self.items[i].merged, NULL, self.now_s,
                             &self.scratch, &out,
                         )
+                    if out.length > piece_bytes:
+                        break
                 if self.written == self.n_items and out.length <= piece_bytes:
                     self.written += 1
                     put_i16(&out, -1)

@@ -15,8 +15,8 @@ from sinks.postgres.catalog import Connection
 from sinks.postgres.target import Target
 
 # A page takes some megabytes here: rows with long states (large collections) come fewer at a time.
-_MOST_ROWS: Final = 5_000
-_PAGE_BYTES: Final = 4 << 20
+MOST_ROWS: Final = 5_000
+PAGE_BYTES: Final = 4 << 20
 
 
 def scanned(connection: Connection, target: Target, keys: bytes) -> Iterator[list[bytes | None]]:
@@ -27,7 +27,7 @@ def scanned(connection: Connection, target: Target, keys: bytes) -> Iterator[lis
     """
     name = sql.Identifier(f"scan_{target.mirror.mirror_id}")
     declare = sql.SQL("DECLARE {} NO SCROLL CURSOR FOR {}").format(name, target.scan_partitions)
-    rows = _MOST_ROWS
+    rows = MOST_ROWS
     # Together: most partitions fit into the first page, which then costs one round trip.
     with connection.pipeline():
         psycopg.RawCursor(connection).execute(declare, [Binary(keys)])
@@ -40,7 +40,7 @@ def scanned(connection: Connection, target: Target, keys: bytes) -> Iterator[lis
             yield [*arrays]
             size = sum(map(len, arrays))
             is_last = result.ntuples < rows
-            rows = max(1, min(_MOST_ROWS, _PAGE_BYTES * result.ntuples // size))
+            rows = max(1, min(MOST_ROWS, PAGE_BYTES * result.ntuples // size))
         if not result.ntuples or is_last:
             break
         page = _fetch(connection, name, rows)

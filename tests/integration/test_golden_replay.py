@@ -17,6 +17,7 @@ from psycopg import sql
 
 from cdc_tail.local.postgres import PostgresServer
 from sinks.base import Applied
+from sinks.postgres import scan
 from tests.support.golden import GoldenCase, golden_cases
 from tests.support.mirrored import differing
 from tests.support.node_log import UNBOUNDED, Logged, Node, mutations_of
@@ -116,7 +117,12 @@ def test_as_logged_and_again(case: GoldenCase, replaying: Replaying) -> None:
 
 
 @cases(newest_only=True, gaps=("user_types",))
-def test_in_tiny_batches(case: GoldenCase, replaying: Replaying) -> None:
+def test_in_tiny_batches_and_pages(
+    case: GoldenCase, replaying: Replaying, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A deletion reads its partition page by page: here three rows at a time, then fewer."""
+    monkeypatch.setattr(scan, "MOST_ROWS", 3)
+    monkeypatch.setattr(scan, "PAGE_BYTES", 100)
     replayed = replaying(case)
     with replayed.node(max_events=TINY) as node:
         node.replay(replayed.logs)
