@@ -20,6 +20,7 @@ from cdc_tail.errors import ConfigError
 from cdc_tail.settings import Settings
 
 ENV_PREFIX = "CDC_TAIL_"
+_TOLD = 10  # wrong settings named in one message
 CONFIG_FILE_VARIABLE = "CDC_TAIL_CONFIG"
 # Variables that the demo and the tests read for themselves.
 NOT_SETTINGS = (
@@ -147,7 +148,7 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, tuple[str, Any]]:
             continue
         if name not in known:
             raise ConfigError(
-                f"the environment variable {name} is no setting of cdc-tail",
+                f"the environment variable {_short(name)} is no setting of cdc-tail",
                 hint=_nearest(name, known) or "see .env.example for every name",
             )
     return found
@@ -162,13 +163,22 @@ def _explain(error: ValidationError, origins: Mapping[str, str]) -> ConfigError:
             key = key.rpartition(".")[0]
         origin = f" ({origins[key]})" if key in origins else ""
         if problem["type"] == "extra_forbidden":
-            lines.append(f"{key}{origin}: there is no such setting")
+            lines.append(f"{_short(key)}{origin}: there is no such setting")
             hints.append(_nearest(key, known))
         else:
-            lines.append(f"{key}{origin}: {problem['msg'][:1].lower()}{problem['msg'][1:]}")
+            said = _short(problem["msg"][:1].lower() + problem["msg"][1:], 500)
+            lines.append(f"{_short(key)}{origin}: {said}")
             if key in known and known[key].description:
                 hints.append(f"{key}: {known[key].description}{_choices(known[key])}")
-    return ConfigError("; ".join(lines), hint=" ".join(hint for hint in hints if hint))
+    more = [f"and {len(lines) - _TOLD} more"] if len(lines) > _TOLD else []
+    return ConfigError(
+        "; ".join(lines[:_TOLD] + more), hint=" ".join(hint for hint in hints[:_TOLD] if hint)
+    )
+
+
+def _short(text: str, most: int = 100) -> str:
+    """What a file or a variable said, as far as it fits into a message."""
+    return text if len(text) <= most else f"{text[:most]}…"
 
 
 def _choices(field: FieldInfo) -> str:
@@ -177,5 +187,5 @@ def _choices(field: FieldInfo) -> str:
 
 
 def _nearest(name: str, known: Mapping[str, object]) -> str:
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    close = difflib.get_close_matches(_short(name), known, n=1, cutoff=0.6)
     return f"did you mean {close[0]}?" if close else ""

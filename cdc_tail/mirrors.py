@@ -83,7 +83,7 @@ class Mirrors:
         """
         conn = sink.connection
         schema = self.log.schema
-        mapping = Mapping(columns=self._column_types(), pgvector=_has_pgvector(conn))
+        mapping = Mapping(columns=self._settings.column_types(), pgvector=_has_pgvector(conn))
         compiled: dict[UUID, CompiledTable] = {}
         had_mirrors = {one.table_id for one in load_mirrors(conn)}
         for table_id, table in schema.all_by_id().items():
@@ -134,10 +134,6 @@ class Mirrors:
                 request_snapshot(conn, table, "altered")
         elif not had_mirror:
             request_snapshot(conn, table, "found")
-
-    def _column_types(self) -> dict[str, str]:
-        pairs = (one.rpartition("=") for one in self._settings.columns)
-        return {name: pg_type for name, _, pg_type in pairs}
 
 
 def _has_pgvector(conn: Connection) -> bool:

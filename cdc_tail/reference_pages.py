@@ -14,6 +14,7 @@ from pydantic_core import PydanticUndefined
 
 from cdc_tail.cli.reference import cli_page
 from cdc_tail.config import PLAIN_NAMES, setting_fields, variable_name
+from cdc_tail.config_file import example
 from cdc_tail.metrics import DECLARATIONS
 
 
@@ -122,6 +123,7 @@ def limitations_page() -> str:
 
 PAGES: Mapping[str, Callable[[], str]] = {
     ".env.example": env_example,
+    "cdc-tail.toml": example,
     "docs/cli.md": cli_page,
     "docs/configuration.md": configuration_page,
     "docs/limitations.md": limitations_page,

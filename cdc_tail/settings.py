@@ -283,6 +283,11 @@ class MirrorSettings(Section):
         " what is missing.",
     )
 
+    def column_types(self) -> dict[str, str]:
+        """The chosen type by "keyspace.table.column"."""
+        pairs = (one.rpartition("=") for one in self.columns)
+        return {name: pg_type for name, _, pg_type in pairs}
+
     def wants(self, keyspace: str, table: str) -> bool:
         """Whether a table is to be mirrored, as far as these settings go."""
         names = {f"{keyspace}.{table}", f"{keyspace}.*"}

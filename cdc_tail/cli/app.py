@@ -6,7 +6,19 @@ import sys
 
 import typer
 
-from cdc_tail.cli import demo, dlq, inspect, replay, run, snapshot, status, verify, version
+from cdc_tail.cli import (
+    config,
+    demo,
+    dlq,
+    doctor,
+    inspect,
+    replay,
+    run,
+    snapshot,
+    status,
+    verify,
+    version,
+)
 from cdc_tail.cli.common import tell_error
 from cdc_tail.errors import CdcTailError
 
@@ -21,11 +33,11 @@ on this machine.
 EXIT_CODES = """
 **Exit codes**
 
-0 done · 1 differences found (`verify`), or an unforeseen error · 2 wrong option or setting · 3
-credentials · 4 Cassandra does not answer · 5 the archive does not answer · 10-13 a segment is
-corrupt, of an unknown format, or of an unknown table · 20-23 PostgreSQL is away, the mirror differs
-from its definition, or refuses a row · 30-32 another process holds the node's lease, or segments
-are gone · 130 interrupted
+0 done · 1 differences found (`verify`), a check failed (`doctor`), or an unforeseen error ·
+2 wrong option or setting · 3 credentials · 4 Cassandra does not answer · 5 the archive does not
+answer · 10-13 a segment is corrupt, of an unknown format, or of an unknown table · 20-23 PostgreSQL
+is away, the mirror differs from its definition, or refuses a row · 30-32 another process holds the
+node's lease, or segments are gone · 130 interrupted
 
 Settings: a TOML file (--config), environment variables (see .env.example), options; later wins.
 """
@@ -44,9 +56,11 @@ app.command("run")(run.run)
 app.command("replay")(replay.replay)
 app.command("snapshot")(snapshot.snapshot)
 app.command("status")(status.status)
+app.command("doctor")(doctor.doctor)
 app.command("inspect")(inspect.inspect)
 app.command("verify")(verify.verify)
 app.add_typer(dlq.app, name="dlq")
+app.add_typer(config.app, name="config")
 app.command("demo")(demo.demo)
 app.command("version")(version.version)
 

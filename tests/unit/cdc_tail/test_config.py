@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
 from pathlib import Path
 
 import psycopg.conninfo
@@ -9,6 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from cdc_tail import config
+from cdc_tail.config_file import example
 from cdc_tail.database import Database
 from cdc_tail.errors import ConfigError
 from cdc_tail.settings import Settings
@@ -166,3 +169,41 @@ def test_settings_are_frozen() -> None:
     settings = config.load(environ={})
     with pytest.raises(ValidationError):
         settings.batch.max_rows = 1
+
+
+def test_the_example_file_sets_nothing_and_names_everything(tmp_path: Path) -> None:
+    file = tmp_path / "cdc-tail.toml"
+    file.write_text(example())
+    assert tomllib.loads(example()).keys() == {
+        key.partition(".")[0] for key, _ in config.setting_fields() if "." in key
+    }
+    assert config.load(file, environ={}) == config.load(environ={})
+    # Uncommented, each default is taken as it is.
+    lines = [
+        line.removeprefix("# ")
+        if re.match(r"# \w+ = .", line)
+        else (line if line.startswith("[") else "")
+        for line in example().splitlines()
+    ]
+    file.write_text("\n".join(lines))
+    assert config.load(file, environ={}) == config.load(environ={})
+
+
+def test_hostile_values_are_refused_in_few_words(tmp_path: Path) -> None:
+    file = tmp_path / "cdc-tail.toml"
+    huge = "n" * 10_000_000
+    for text in (
+        f'node = "{huge}"',
+        f"[batch]\n{huge} = 1",
+        f'[mirror]\ncolumns = ["{huge}"]',
+        f'[postgres]\nport = "{huge}"',
+        "\0",
+        "[mirror]\ninclude = [[[[[[1]]]]]]",
+    ):
+        file.write_text(text)
+        with pytest.raises(ConfigError) as raised:
+            config.load(file, environ={})
+        assert len(f"{raised.value} {raised.value.hint}") < 2000
+    with pytest.raises(ConfigError) as raised:
+        config.load(environ={f"CDC_TAIL_{huge}": "1"})
+    assert len(f"{raised.value}") < 2000

@@ -1,0 +1,62 @@
+"""`cdc-tail doctor` on a real node and a real PostgreSQL: what is well, and what is not."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from tests.conftest import NodeFactory
+from tests.support.sidecar import Sidecar
+
+
+def examined(sidecar: Sidecar, *options: str) -> tuple[int, dict[str, dict[str, Any]]]:
+    done = sidecar.command("doctor", "--json", *options)
+    found = json.loads(done.stdout)
+    assert done.returncode == (0 if found["ok"] else 1), done.stderr
+    return done.returncode, {one["name"]: one for one in found["checks"]}
+
+
+def test_a_stack_that_is_well(cassandra_node: NodeFactory, database: str, tmp_path: Path) -> None:
+    code, checks = examined(Sidecar(cassandra_node("5.0"), database, tmp_path))
+    assert code == 0
+    for name in ("cdc_raw", "cassandra", "cdc_enabled", "schema", "postgres", "postgres rights"):
+        assert checks[name]["verdict"] == "ok", checks[name]
+    assert checks["commitlog_compression"]["found"] == "changes are seen live"
+    # The tests' own role is a superuser: that deserves a word.
+    assert checks["postgres role"]["verdict"] == "warning"
+    assert "roles.sql" in checks["postgres role"]["change"]
+
+
+def test_what_is_wrong_is_named_with_what_to_change(
+    cassandra_node: NodeFactory, database: str, tmp_path: Path
+) -> None:
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("CREATE ROLE doctor_weak LOGIN PASSWORD 'weak'")
+        weak = psycopg.conninfo.make_conninfo(database, user="doctor_weak", password="weak")
+        try:
+            sidecar = Sidecar(cassandra_node("5.0"), weak, tmp_path)
+            code, checks = examined(sidecar, "--cdc-raw", str(tmp_path / "none"))
+        finally:
+            connection.execute("DROP ROLE doctor_weak")
+    assert code == 1
+    assert checks["cdc_raw"]["verdict"] == "failed"
+    assert checks["postgres rights"]["verdict"] == "failed"
+    assert "GRANT CREATE ON DATABASE" in checks["postgres rights"]["change"]
+    assert checks["cdc_raw_directory"]["verdict"] == "warning"
+    assert checks["cassandra"]["verdict"] == "ok"
+
+
+def test_what_is_away_ends_only_its_own_checks(cassandra_node: NodeFactory, tmp_path: Path) -> None:
+    sidecar = Sidecar(
+        cassandra_node("5.0"), "postgresql://127.0.0.1:1/none?connect_timeout=2", tmp_path
+    )
+    code, checks = examined(sidecar, "--cassandra-port", "1")
+    assert code == 1
+    assert checks["cdc_raw"]["verdict"] == "ok"
+    assert checks["cassandra"]["verdict"] == checks["postgres"]["verdict"] == "failed"
+    done = sidecar.command("doctor")
+    assert done.returncode == 1
+    assert "failed" in done.stdout
