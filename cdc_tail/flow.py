@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Protocol, TypeVar
 
 import structlog
@@ -19,8 +20,8 @@ from cdc_tail.intake import Intake, Question
 from cdc_tail.mirrors import Mirrors
 from cdc_tail.origins import letters_of
 from cdc_tail.second_chance import MAX_BYTES, MAX_LETTERS, SecondChances
-from cdc_tail.writer import Work, Writer
-from parsers.decoder import schema_updates, truncations, view_mutation
+from cdc_tail.writer import Truncated, Work, Writer
+from parsers.decoder import Truncation, schema_updates, truncations, view_mutation
 from parsers.position import Position
 from sinks.base import Applied
 from sinks.postgres.catalog import Connection
@@ -85,6 +86,9 @@ class Flow:
         self._insist = insist
         self._on_commit = on_commit
         self._chances: SecondChances | None = None  # not read from the database yet
+        self._expected: list[Truncation] = []
+        for table_id, past in writer.past.items():
+            intake.pass_over(table_id, past.position)
 
     def read(self) -> None:
         """Read until the batch is full or the log is at its end, settling what comes between.
@@ -125,12 +129,41 @@ class Flow:
             log.info("parked mutations applied", mutations=taken)
         return taken
 
+    def expect(self, found: Iterable[Truncation]) -> None:
+        """Note what the segments to be read will tell: it holds from the first batch on.
+
+        So the order in which segments are read does not matter.
+        """
+        for one in found:
+            self.intake.pass_over(one.table_id, one.position)
+            self._expected.append(one)
+
+    def _truncate_expected(self) -> None:
+        """Apply what is expected of tables that have become known."""
+        waiting, self._expected = self._expected, []
+        for one in waiting:
+            if self.mirrors.is_mirrored(one.table_id):
+                self._flush(Work(truncated=[Truncated(one)]))
+            else:
+                self._expected.append(one)
+
+    def _truncate(self, truncation: Truncation, met_at: Position) -> None:
+        """Apply a TRUNCATE and, again, what was logged between its position and its record."""
+        table = self.mirrors.log.schema.by_id(truncation.table_id)
+        log.info("truncated", table=str(table), position=str(truncation.position))
+        catalog = self.mirrors.catalog_of(truncation.table_id)
+        since = partial(self.intake.read_again, catalog, truncation.position, met_at)
+        self._flush(Work(truncated=[Truncated(truncation, since)]))
+        self.intake.pass_over(truncation.table_id, truncation.position)
+
     def _query(self, ask: Callable[[Connection], _T]) -> _T:
         return self._insist(lambda: self.writer.query(ask))
 
     def _flush(self, work: Work, unparked: Sequence[Parked] = ()) -> None:
         intake = self.intake
         segments = intake.segments.to_commit()
+        if self._expected and not work.truncated:
+            self._truncate_expected()
         work.segments = [one.progress() for one in segments]
         work.letters = intake.all_letters()
         work.parked = intake.parked
@@ -205,15 +238,9 @@ class Flow:
         except (SegmentCorrupt, UnknownTable) as error:
             self.intake.reject(question, error.message)
             return
-        truncated = {
-            table_id: truncated_at_ms
-            for table_id, truncated_at_ms in truncations(views).items()
-            if self.mirrors.is_mirrored(table_id)
-        }
-        if truncated:
-            names = sorted(str(self.mirrors.log.schema.by_id(table_id)) for table_id in truncated)
-            log.info("truncated", tables=names, position=str(question.position))
-            self._flush(Work(truncated=truncated))
+        for truncation in truncations(views):
+            if self.mirrors.is_mirrored(truncation.table_id):
+                self._truncate(truncation, question.position)
         updates = schema_updates(views)
         if not updates:
             return

@@ -5,6 +5,7 @@ What can't be decoded it sets aside with position and reason. It knows no databa
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -17,6 +18,7 @@ from parsers.segment import (
     SegmentReader,
     corrupt_error,
     damaged_bytes,
+    iter_entries,
     skip_damage,
 )
 from parsers.view import Rejected
@@ -62,6 +64,7 @@ class Intake:
         self._max_bytes = max_bytes
         self._skip_corrupt = skip_corrupt
         self._decoders: dict[SegmentReader, SegmentDecoder] = {}
+        self._truncated: dict[UUID, Position] = {}
 
     @property
     def has_work(self) -> bool:
@@ -122,6 +125,29 @@ class Intake:
         )
         return True
 
+    def pass_over(self, table_id: UUID, until: Position) -> None:
+        """Take nothing of a table that stands up to a position: a TRUNCATE has deleted it."""
+        if until > self._truncated.get(table_id, Position(0, 0)):
+            self._truncated[table_id] = until
+            self.batch.pass_over(table_id, until.segment_id, until.offset)
+
+    def read_again(self, catalog: Catalog, after: Position, until: Position) -> Iterator[Batch]:
+        """Batches of what `catalog` mirrors between two positions, both excluded.
+
+        Each is to be applied before the next one is asked for.
+        """
+        batch = Batch(catalog)
+        for reader in self.segments.open_between(after.segment_id, until.segment_id):
+            for position, raw in iter_entries(reader):
+                if position >= until:
+                    break
+                if position > after:
+                    decode_kept(raw, batch, log_version=reader.version, position=position)
+                if batch.events >= self._max_events or batch.bytes >= self._max_bytes:
+                    yield batch
+                    batch = Batch(catalog)
+        yield batch
+
     def set_aside(self, question: Question) -> None:
         """Nobody knows the table (or column): keep the mutation until somebody does."""
         assert question.table_id is not None
@@ -159,6 +185,8 @@ class Intake:
             self.batch.clear()
         else:
             self.batch = Batch(catalog)
+            for table_id, until in self._truncated.items():
+                self.batch.pass_over(table_id, until.segment_id, until.offset)
         self.letters = []
         self.parked = []
         self.skipped_bytes = 0

@@ -100,11 +100,6 @@ DECLARATIONS: Final[tuple[Declaration, ...]] = (
     ),
     Declaration(
         Counter,
-        "cdc_revisited_rows_total",
-        "Rows that were looked at again because their table was truncated.",
-    ),
-    Declaration(
-        Counter,
         "cdc_purged_tombstones_total",
         "Tombstones forgotten because their gc_grace_seconds have passed.",
     ),

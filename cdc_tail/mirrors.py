@@ -74,6 +74,11 @@ class Mirrors:
         """Whether the table's rows are written."""
         return table_id in self._now.compiled
 
+    def catalog_of(self, table_id: UUID) -> Catalog:
+        """What the decoder is told where only one mirrored table matters."""
+        now = self._now
+        return build_catalog([now.compiled[table_id]], now.schema.all_by_id().values())
+
     def prepare(self, sink: PostgresSink, position: Position | None) -> Prepared:
         """Bring relations and history up to the schema log, in the sink's transaction.
 

@@ -46,6 +46,9 @@ log = structlog.get_logger()
 LISTING_SECONDS: Final = 1.0
 PURGE_SECONDS: Final = 60.0
 ASK_SECONDS: Final = 2.0
+# A TRUNCATE is recorded some time after the position from which on writes outlive it: what was
+# logged between the two is read again, and has to be there still.
+KEPT_SECONDS: Final = 5.0
 # A log that moves without changes of ours moves the checkpoint no more often.
 POSITION_SECONDS: Final = 1.0
 BACK_OFF_SECONDS: Final = (0.2, 0.5, 1.0, 2.0, 5.0)
@@ -192,7 +195,7 @@ class Pipeline:
         return now - self._committed_at >= POSITION_SECONDS and bool(segments.to_commit())
 
     def _sweep(self, now: float) -> None:
-        """What no mutation brings: TTLs and truncations every second, tombstones every minute."""
+        """What no mutation brings: TTLs every second, tombstones every minute."""
         now_s = int(time.time())
         if now_s != self._expired_at_s:
             is_done = True
@@ -200,10 +203,7 @@ class Pipeline:
                 expired = self._insist(self._writer.expire)
                 self._report.expired(expired)
                 # More than one go takes is taken at the next turn, so that tailing never waits.
-                revisited = self._insist(self._writer.revisit)
-                if revisited is not None:
-                    self._report.revisited(revisited)
-                is_done = expired.rows == 0 and revisited is None
+                is_done = expired.rows == 0
             if is_done:
                 self._expired_at_s = now_s
         if now - self._asked_at >= ASK_SECONDS:
@@ -270,7 +270,7 @@ class Pipeline:
         """Delete the files of segments that are committed to their end."""
         if self._settings.watch.keep_segments:
             return
-        for file in segments.discardable():
+        for file in segments.discardable(KEPT_SECONDS):
             if not self._overflow.settle(file):
                 return
             if file.archived:

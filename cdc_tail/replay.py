@@ -29,6 +29,7 @@ from cdc_tail.settings import Settings
 from cdc_tail.watch import Listing, SegmentFile
 from cdc_tail.writer import Writer
 from parsers.binding import SAMPLES, Survey
+from parsers.decoder import Truncation, find_truncations
 from parsers.descriptor import CdcIndex
 from parsers.position import Position
 from parsers.schema_log import SchemaLog
@@ -115,10 +116,9 @@ class Replay:
             writer.connect()
             writer.install()
             writer.update_mirrors()
-            for files in _passes(self._files):
+            for folder, files in _logs(self._files).items():
+                writer.follow_log(f"{self._settings.node}:{folder}")
                 self._replay(files, writer)
-            while (revisited := writer.revisit()) is not None:
-                self.outcome.applied += revisited
             self._note_what_waits(writer)
         finally:
             writer.close()
@@ -156,6 +156,7 @@ class Replay:
             insist=_once,
             on_commit=committed,
         )
+        flow.expect(self._truncations(files))
         try:
             while not intake.caught_up:
                 flow.read()
@@ -164,6 +165,14 @@ class Replay:
             flow.retry_parked()
         finally:
             segments.close()
+
+    def _truncations(self, files: list[SegmentFile]) -> list[Truncation]:
+        found: list[Truncation] = []
+        for file in files:
+            with SegmentReader(file.path, keys=self._keys) as reader:
+                reader.set_completed()
+                found += find_truncations(reader)
+        return found
 
     def _bind_unbound(self, flow: Flow, writer: Writer) -> None:
         """Find the ids of tables that the schema file gives without them, where there is no doubt.
@@ -204,14 +213,9 @@ def _as_final(file: SegmentFile) -> SegmentFile:
     return dataclasses.replace(file, index=CdcIndex(offset=0, completed=True))
 
 
-def _passes(files: list[SegmentFile]) -> list[list[SegmentFile]]:
-    """Lists in which every id stands once: copies of several nodes may share ids."""
-    passes: list[dict[int, SegmentFile]] = []
+def _logs(files: list[SegmentFile]) -> dict[Path, list[SegmentFile]]:
+    """One log per folder: segment ids and positions of two nodes say nothing of each other."""
+    logs: dict[Path, list[SegmentFile]] = {}
     for file in files:
-        for one in passes:
-            if file.segment_id not in one:
-                one[file.segment_id] = file
-                break
-        else:
-            passes.append({file.segment_id: file})
-    return [list(one.values()) for one in passes]
+        logs.setdefault(file.path.resolve().parent, []).append(file)
+    return logs

@@ -173,10 +173,6 @@ class Reporter:
         """TTLs took effect."""
         self._metrics.counter("cdc_expired_rows_total").inc(applied.updated + applied.deleted)
 
-    def revisited(self, applied: Applied) -> None:
-        """Rows were looked at again, as after a TRUNCATE."""
-        self._metrics.counter("cdc_revisited_rows_total").inc(applied.rows)
-
     def purged(self, tombstones: int) -> None:
         """Tombstones were forgotten."""
         self._metrics.counter("cdc_purged_tombstones_total").inc(tombstones)

@@ -7,6 +7,7 @@ makes the order of mutations irrelevant, so this costs nothing and blocks nothin
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -72,6 +73,7 @@ class Segments:
         self._open_reader = open_reader
         self._segments: dict[int, Segment] = {}
         self._done: dict[int, SegmentFile] = {}  # committed to the end, file still there
+        self._done_at: dict[int, float] = {}  # time.monotonic() of that commit, where it was ours
         self._look_at_all = True
         self._lost: list[int] = []
         self._forgotten: list[int] = []
@@ -93,7 +95,8 @@ class Segments:
             elif segment.file != file:
                 segment.file = file
                 segment.dormant = False
-                _tell_reader(segment)
+                if segment.reader is not None:
+                    _tell_reader(segment.reader, file)
         for segment_id in self._segments.keys() - listed.keys():
             self._vanished(self._segments[segment_id])
         for segment_id in self._done.keys() - listed.keys():
@@ -148,7 +151,7 @@ class Segments:
                 except (FileNotFoundError, ArchiveUnavailable):
                     continue
                 segment.reader.seek(segment.offset)
-                _tell_reader(segment)
+                _tell_reader(segment.reader, segment.file)
             yield segment
             if not look_at_all and not segment.ended and segment.is_untouched:
                 return
@@ -193,7 +196,7 @@ class Segments:
             ) from error
         with reader:
             reader.seek(segment.committed)
-            _inform(reader, segment.file)
+            _tell_reader(reader, segment.file)
             while reader.position < segment.offset:
                 result, end_offset, mutation = reader.read()
                 if mutation is not None:
@@ -225,14 +228,40 @@ class Segments:
                     self._forgotten.append(segment.segment_id)
                 else:
                     self._done[segment.segment_id] = segment.file
+                    self._done_at[segment.segment_id] = time.monotonic()
 
-    def discardable(self) -> list[SegmentFile]:
-        """Files of segments that are committed to their end, by id."""
-        return [self._done[key] for key in sorted(self._done)]
+    def discardable(self, seconds_ago: float = 0.0) -> list[SegmentFile]:
+        """Files of segments that were committed to their end that long ago, by id."""
+        latest = time.monotonic() - seconds_ago
+        return [
+            self._done[key]
+            for key in sorted(self._done)
+            if self._done_at.get(key, latest) <= latest
+        ]
+
+    def open_between(self, first_id: int, last_id: int) -> Iterator[SegmentReader]:
+        """Readers of their own for the segments with these ids whose files are still there.
+
+        Closed as the next one is asked for.
+        """
+        files = {one.segment_id: one.file for one in self} | self._done
+        for segment_id in sorted(files):
+            if not first_id <= segment_id <= last_id:
+                continue
+            try:
+                reader = self._open_reader(files[segment_id])
+            except (FileNotFoundError, ArchiveUnavailable):
+                continue
+            _tell_reader(reader, files[segment_id])
+            try:
+                yield reader
+            finally:
+                reader.close()
 
     def discarded(self, segment_id: int) -> None:
         """The segment's files are gone."""
         del self._done[segment_id]
+        self._done_at.pop(segment_id, None)
         self._forgotten.append(segment_id)
 
     def completed_indexes(self) -> dict[int, CdcIndex]:
@@ -279,12 +308,7 @@ class Segments:
             segment.close()
 
 
-def _tell_reader(segment: Segment) -> None:
-    if segment.reader is not None:
-        _inform(segment.reader, segment.file)
-
-
-def _inform(reader: SegmentReader, file: SegmentFile) -> None:
+def _tell_reader(reader: SegmentReader, file: SegmentFile) -> None:
     if file.is_final:
         reader.set_completed()
     elif file.index is not None:

@@ -21,7 +21,7 @@ from parsers.encode import clustering_bytes, decoded_key, encoded_key
 from parsers.schema import Table
 from parsers.selected import quoted
 from sinks.postgres.catalog import Connection
-from sinks.postgres.revisit import ROWS_AT_ONCE, read_keys
+from sinks.postgres.pages import ROWS_AT_ONCE, read_keys
 from sinks.postgres.target import Target
 
 RANGES: Final = 32

@@ -7,7 +7,7 @@ when to try again.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
@@ -22,7 +22,7 @@ from cdc_tail.mirrors import Mirrors, Prepared
 from checkpoints.model import Checkpoint, Lease, SegmentProgress
 from checkpoints.postgres import PostgresCheckpoints
 from checkpoints.postgres import install as install_checkpoints
-from parsers.decoder import Batch
+from parsers.decoder import Batch, Truncation
 from parsers.position import Position
 from parsers.schema import Table
 from sinks.base import Applied
@@ -30,7 +30,6 @@ from sinks.postgres import catalog as mirror_catalog
 from sinks.postgres.applier import PostgresSink
 from sinks.postgres.catalog import Connection, load_mirrors
 from sinks.postgres.refusal import Refusal
-from sinks.postgres.revisit import Revisitor, truncate
 from sinks.postgres.set_aside import (
     DeadLetter,
     Parked,
@@ -43,6 +42,7 @@ from sinks.postgres.set_aside import (
 )
 from sinks.postgres.snapshots import Reason, doubted_rows, requested
 from sinks.postgres.sweep import Sweeper
+from sinks.postgres.truncate import Past, truncate, truncations_of
 
 log = structlog.get_logger()
 
@@ -52,8 +52,15 @@ _IS_DUE: Final = """
 SELECT FROM (SELECT %s::int8 AS now_s, %s::int[] AS mine) AS asked
  WHERE EXISTS (SELECT FROM cdc_tail.expiry
                 WHERE due_at BETWEEN 0 AND now_s AND mirror_id = ANY (mine))
-    OR EXISTS (SELECT FROM cdc_tail.revisit WHERE mirror_id = ANY (mine))
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Truncated:
+    """A TRUNCATE, and what to apply again of what was written while it was under way."""
+
+    truncation: Truncation
+    since: Callable[[], Iterable[Batch]] | None = None  # None: a log that is read later than others
 
 
 @dataclass(slots=True)
@@ -65,7 +72,7 @@ class Work:
     letters: list[DeadLetter] = field(default_factory=list)
     parked: list[Parked] = field(default_factory=list)
     unparked: list[Position] = field(default_factory=list)
-    truncated: dict[UUID, int] = field(default_factory=dict)  # table id -> ms since 1970
+    truncated: list[Truncated] = field(default_factory=list)
     schema_changed_at: Position | None = None
     # What of the batch is not new: mutations of dead letters, counted when they first came.
     retried: list[DeadLetter] = field(default_factory=list)
@@ -94,7 +101,8 @@ class Writer:
         self._generation = 0
         self._checkpoints = PostgresCheckpoints()
         self._sink: PostgresSink | None = None
-        self._revisitor: Revisitor | None = None
+        self.past: dict[UUID, Past] = {}  # of our log, by table id
+        self._log = node
         self._mutations = 0  # in the database, as far as we know
         self._renewed_at = 0.0
         self._is_unsure = False
@@ -122,6 +130,23 @@ class Writer:
             if self.lease is not None:
                 self._checkpoints.renew(sink_conn, self.lease)
             self.mirrors.attach(self._sink)
+        self._tell_sink()
+
+    def follow_log(self, name: str) -> None:
+        """Batches come from the log of that name from now on; the node's own by default."""
+        self._log = name
+        self.read_truncations()
+
+    def read_truncations(self) -> None:
+        """Look up which TRUNCATEs of our log are applied."""
+        with self._transaction() as conn:
+            self.past = truncations_of(conn, self._log)
+        self._tell_sink()
+
+    def _tell_sink(self) -> None:
+        self._open_sink().past_truncation_us = {
+            table_id: past.applied_us for table_id, past in self.past.items()
+        }
 
     def install(self) -> None:
         """Create cdc-tail's own tables where they are missing."""
@@ -170,6 +195,7 @@ class Writer:
         with self._transaction():
             prepared = self.mirrors.prepare(self._open_sink(), None)
         self.mirrors.adopt(prepared, self._open_sink())
+        self.read_truncations()
 
     def mirrored(self) -> dict[int, Table]:
         """By mirror id: the table whose rows are written there."""
@@ -233,6 +259,8 @@ class Writer:
             raise
         for one in prepared:
             self.mirrors.adopt(one, sink)
+        if work.truncated:
+            self.read_truncations()
         self._mutations += mutations
         self._renewed_at = time.monotonic()
         applied.dead_letters += len(work.letters) + len(work.refused)
@@ -244,7 +272,7 @@ class Writer:
         return self._on_present_mirrors(lambda: sink.apply(batch, commit))
 
     def is_anything_due(self) -> bool:
-        """Whether `expire` or `revisit` has anything to do; asked often, so in one round trip."""
+        """Whether `expire` has anything to do; asked often, so in one round trip."""
         conn = self._open_sink().connection
         try:
             with conn.pipeline(), conn.transaction():
@@ -263,16 +291,6 @@ class Writer:
         """Forget tombstones whose gc_grace is over, some thousand at most; returns how many."""
         sweeper = Sweeper(self._open_sink())
         return self._on_present_mirrors(sweeper.purge)
-
-    def revisit(self) -> Applied | None:
-        """Look again at some thousand rows of a mirror where something befell them all (TRUNCATE).
-
-        None where no mirror waits for it.
-        """
-        if self._revisitor is None:
-            self._revisitor = Revisitor(self._open_sink(), _tell_kept)
-        revisitor = self._revisitor
-        return self._on_present_mirrors(lambda: revisitor.revisit(self.mirrors.catalog))
 
     def _on_present_mirrors(self, act: Callable[[], _T]) -> _T:
         """Do `act`, and once more where mirrors changed; without PostgreSQL the connection goes."""
@@ -304,7 +322,6 @@ class Writer:
         if self._sink is not None:
             self._sink.connection.close()
             self._sink = None
-            self._revisitor = None
 
     def _commit(self, sink: PostgresSink, work: Work, mutations: int) -> list[Prepared]:
         conn = sink.connection
@@ -316,9 +333,8 @@ class Writer:
             park(conn, self.node, work.parked)
         if work.unparked:
             unpark(conn, self.node, work.unparked)
-        for table_id, truncated_at_ms in work.truncated.items():
-            mirrors = [one for one in load_mirrors(conn) if one.table_id == table_id]
-            truncate(conn, mirrors, truncated_at_ms)
+        for one in work.truncated:
+            self._truncate(sink, one)
         prepared = []
         if work.schema_changed_at is not None:
             prepared.append(self.mirrors.prepare(sink, work.schema_changed_at))
@@ -330,6 +346,19 @@ class Writer:
         if work.segments:
             self._checkpoints.write(conn, self.lease, work.segments, mutations=mutations)
         return prepared
+
+    def _truncate(self, sink: PostgresSink, truncated: Truncated) -> None:
+        conn = sink.connection
+        truncation = truncated.truncation
+        mirrors = [one for one in load_mirrors(conn) if one.table_id == truncation.table_id]
+        since = truncated.since
+        past, is_new = truncate(
+            sink, mirrors, truncation, self._log, self.mirrors.catalog, keep_newer=since is None
+        )
+        sink.past_truncation_us[truncation.table_id] = past.applied_us
+        if is_new and since is not None:
+            for batch in since():
+                sink.apply(batch, lambda _: None)
 
     def _open_sink(self) -> PostgresSink:
         if self._sink is None:

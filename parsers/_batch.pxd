@@ -12,6 +12,12 @@ cdef struct RowSlot:
     int32_t row                     # index + 1; 0: free
 
 
+# Up to this position (inclusive) a TRUNCATE has deleted what the log holds of a table.
+cdef struct Truncated:
+    int64_t segment_id
+    int64_t offset
+
+
 cdef class Batch:
     cdef Arena arena
     cdef Row **rows
@@ -37,7 +43,8 @@ cdef class Batch:
     cdef bint ties_by_value         # as the version that wrote the last mutation reconciles
     cdef int64_t segment_id
     cdef int64_t offset
-    cdef int absorb(self, Decoding *d, int64_t offset) except -1 nogil
+    cdef Truncated *truncated               # by table index; NULL: nothing was truncated
+    cdef int absorb(self, Decoding *d, int64_t segment_id, int64_t offset) except -1 nogil
     cdef void note_writetime(self, int64_t writetime_us) noexcept nogil
     cdef int absorb_row(self, Row *row) except -1 nogil
     cdef int absorb_partition(self, const Update *update, int64_t offset) except -1 nogil

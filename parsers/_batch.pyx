@@ -114,6 +114,7 @@ cdef class Batch:
         free(self.row_slots)
         free(self.partitions)
         free(self.partition_slots)
+        free(self.truncated)
 
     def __len__(self):
         """Distinct rows and partitions to write."""
@@ -235,6 +236,23 @@ cdef class Batch:
             self.catalog.tables[row.relation >> 1], row.partition_key[:row.partition_key_length]
         )
 
+    def pass_over(self, table_id not None, int64_t segment_id, int64_t offset):
+        """Take nothing of that table up to a position: a TRUNCATE has deleted it.
+
+        Holds until the batch goes, `clear` or not. A table that the catalog does not know is left.
+        """
+        cdef bytes id_bytes = table_id.bytes
+        cdef Catalog catalog = self.catalog
+        cdef const TableCode *code = catalog.find(id_bytes)
+        if code == NULL:
+            return
+        if self.truncated == NULL:
+            self.truncated = <Truncated *>calloc(len(catalog.tables), sizeof(Truncated))
+            if self.truncated == NULL:
+                raise MemoryError
+        self.truncated[code.index].segment_id = segment_id
+        self.truncated[code.index].offset = offset
+
     def advance(self, int64_t segment_id, int64_t offset):
         """Move the position on without a mutation: past an empty section or a dead-lettered one."""
         self.segment_id = segment_id
@@ -259,9 +277,10 @@ cdef class Batch:
         self.pins = []
         self.rejections = []
 
-    cdef int absorb(self, Decoding *d, int64_t offset) except -1 nogil:
+    cdef int absorb(self, Decoding *d, int64_t segment_id, int64_t offset) except -1 nogil:
         """Merge the updates of one decoded mutation."""
         cdef int32_t i
+        cdef const Truncated *until
         cdef Row *row
         cdef Row *following
         cdef Update *update
@@ -270,6 +289,13 @@ cdef class Batch:
             update = &d.updates[i]
             if update.table.action != MIRROR:
                 continue
+            if self.truncated != NULL:
+                until = &self.truncated[update.table.index]
+                if until.segment_id != 0 and (
+                    segment_id < until.segment_id
+                    or (segment_id == until.segment_id and offset <= until.offset)
+                ):
+                    continue
             if update.ranges != NULL or update.deletion.timestamp_us != INT64_MIN:
                 self.absorb_partition(update, offset)
             row = update.rows
@@ -508,7 +534,7 @@ cdef class Decoder:
                 if verdict == DECODED and self.decoding.n_updates > 0:
                     batch.mutations += 1
                     batch.bytes += entry.size
-                    batch.absorb(&self.decoding, entry.end_offset)
+                    batch.absorb(&self.decoding, reader.segment_id, entry.end_offset)
                     if self.decoding.n_rejections > 0:
                         with gil:
                             self._note_rejections(
@@ -558,7 +584,7 @@ cdef class Decoder:
                 batch.pins.append(mutation)
                 batch.mutations += 1
                 batch.bytes += size
-                batch.absorb(&self.decoding, offset)
+                batch.absorb(&self.decoding, segment_id, offset)
                 self._note_rejections(batch, segment_id, offset, mutation)
             return None
         arena_rewind(&batch.arena, mark)

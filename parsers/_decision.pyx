@@ -21,6 +21,12 @@ cdef int merge_item(RelationItems work, Item *item) except -1 nogil:
     cdef int32_t at
     item.undecided = 0
     item.merged = item.incoming[0]
+    if work.truncated_us[item.bucket] != INT64_MIN:
+        # A truncation's time in seconds decides nothing.
+        outer.timestamp_us = work.truncated_us[item.bucket]
+        outer.local_time_s = 0
+        item.merged.cells = copied_cells(&work.arena, item.incoming)
+        shadow_row(&item.merged, &outer)
     if item.known_dead:
         merge_rows(
             &work.arena, &item.dead, &item.merged, work.batch.ties_by_value, &item.merged
@@ -32,9 +38,8 @@ cdef int merge_item(RelationItems work, Item *item) except -1 nogil:
     at = work._find_partition(
         item.incoming.partition_key, item.incoming.partition_key_length
     )
-    # A truncation's time in seconds decides nothing.
-    outer.timestamp_us = work.truncated_us[item.bucket]
-    outer.local_time_s = 0 if outer.timestamp_us != INT64_MIN else INT64_MAX
+    outer.timestamp_us = work.stored_until_us
+    outer.local_time_s = INT64_MAX if outer.timestamp_us == INT64_MIN else 0
     if at >= 0 and work.relation.static:
         outer_deletion(work.relation.code, &work.partitions[at].fresh, NULL, &outer)
         outer_deletion(work.relation.code, &work.partitions[at].stored, NULL, &outer)

@@ -58,7 +58,8 @@ cdef class RelationItems:
     cdef list pins                      # answers that rows point into
     cdef int64_t row_watermarks[16]
     cdef int64_t partition_watermarks[16]
-    cdef int64_t truncated_us[16]       # up to then all is deleted
+    cdef int64_t truncated_us[16]       # what comes in is deleted up to then
+    cdef int64_t stored_until_us        # INT64_MIN, or: what is stored is deleted up to then
     cdef int64_t now_s
     cdef int32_t counts[5]
     cdef int32_t written                # items before it have been given by `new_rows`
@@ -68,6 +69,7 @@ cdef class RelationItems:
     cdef int32_t _find_partition(self, const uint8_t *key, int32_t length) noexcept nogil
     cdef int32_t _add_partition(self, const uint8_t *key, int32_t length) except -1
     cdef void _slot_partition(self, int32_t at) noexcept
+    cdef int _truncate_partition(self, Partition *fresh, int64_t truncated_us) except -1
     cdef list _scanned(self)
 
 

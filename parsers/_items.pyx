@@ -8,12 +8,12 @@ from libc.stdint cimport INT64_MAX, INT64_MIN, int32_t, uint8_t, uint32_t
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcmp, memset
 
-from parsers._arena cimport arena_free, arena_init
+from parsers._arena cimport arena_alloc, arena_free, arena_init
 from parsers._batch cimport Batch, hash_bytes
 from parsers._catalog cimport Catalog, TableCode
 from parsers._crc32 cimport crc32_update
 from parsers._emit cimport scratch_free, scratch_init
-from parsers._model cimport Partition, Row
+from parsers._model cimport Partition, RangeTombstone, Row
 from parsers._relation cimport Relation
 
 cdef uint8_t bucket_of(const uint8_t *key, int32_t length) noexcept nogil:
@@ -81,6 +81,7 @@ cdef class RelationItems:
             self.row_watermarks[i] = INT64_MIN
             self.partition_watermarks[i] = INT64_MIN
             self.truncated_us[i] = INT64_MIN
+        self.stored_until_us = INT64_MIN
         if tombstones is not None:
             self._share(tombstones)
             return
@@ -116,6 +117,7 @@ cdef class RelationItems:
             self.row_watermarks[i] = other.row_watermarks[i]
             self.partition_watermarks[i] = other.partition_watermarks[i]
             self.truncated_us[i] = other.truncated_us[i]
+        self.stored_until_us = other.stored_until_us
         for i in range(other.n_partitions):
             at = self._add_partition(
                 other.partitions[i].fresh.key, other.partitions[i].fresh.key_length
@@ -209,11 +211,37 @@ cdef class RelationItems:
     def set_watermarks(self, int bucket, newest_row_us, newest_partition_us, truncated_us=None):
         """The newest timestamps (µs, None: none) of dead rows and partition tombstones stored.
 
-        What is newer than them needs no look at the stored tombstones. Up to `truncated_us`
-        everything is deleted.
+        What is newer than them needs no look at the stored tombstones. Up to `truncated_us` the
+        batch says nothing: it was written before a TRUNCATE that took what was stored then.
         """
-        self.truncated_us[bucket] = INT64_MIN if truncated_us is None else truncated_us
+        cdef int32_t i
+        if truncated_us is not None:
+            self.truncated_us[bucket] = truncated_us
+            for i in range(self.n_partitions):
+                if self.partitions[i].bucket == bucket:
+                    self._truncate_partition(&self.partitions[i].fresh, truncated_us)
         self.row_watermarks[bucket] = INT64_MIN if newest_row_us is None else newest_row_us
         self.partition_watermarks[bucket] = (
             INT64_MIN if newest_partition_us is None else newest_partition_us
         )
+
+    def delete_stored(self, int64_t until_us):
+        """Delete of the rows what was written up to then, as a TRUNCATE of that time does."""
+        self.stored_until_us = until_us
+
+    cdef int _truncate_partition(self, Partition *fresh, int64_t truncated_us) except -1:
+        """Drop the deletions up to then. The batch's own stay: it may be applied again."""
+        cdef RangeTombstone *ranged = fresh.ranges
+        cdef RangeTombstone *kept
+        if fresh.deletion.timestamp_us <= truncated_us:
+            fresh.deletion.timestamp_us = INT64_MIN
+            fresh.deletion.local_time_s = INT64_MAX
+        fresh.ranges = NULL
+        while ranged != NULL:
+            if ranged.deletion.timestamp_us > truncated_us:
+                kept = <RangeTombstone *>arena_alloc(&self.arena, sizeof(RangeTombstone))
+                kept[0] = ranged[0]
+                kept.next = fresh.ranges
+                fresh.ranges = kept
+            ranged = ranged.next
+        return 0

@@ -5,13 +5,15 @@ A thin facade over the compiled modules.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 from uuid import UUID
 
+from cdc_tail.errors import SegmentCorrupt, UnknownTable
 from parsers._batch import Batch, Decoder
 from parsers._catalog import Catalog, CompiledTable
+from parsers._scan import next_of_table
 from parsers._segment import SegmentReader
 from parsers._view import view_mutation
 from parsers.position import Position
@@ -27,8 +29,10 @@ __all__ = [
     "CompiledTable",
     "Outcome",
     "SegmentDecoder",
+    "Truncation",
     "build_catalog",
     "decode_kept",
+    "find_truncations",
     "schema_updates",
     "truncations",
     "view_mutation",
@@ -67,6 +71,18 @@ class Outcome:
     table: Table | None = None
     column: bytes = b""
     reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Truncation:
+    """A TRUNCATE as a node's log records it: what stands there up to `position` is deleted.
+
+    What was written while the table was truncated stands behind it, and stays.
+    """
+
+    table_id: UUID
+    position: Position
+    truncated_at_ms: int
 
 
 class SegmentDecoder:
@@ -182,18 +198,36 @@ def _raw_range(ranged: RangeView) -> RawRange:
     )
 
 
-def truncations(views: Iterable[UpdateView]) -> Mapping[UUID, int]:
-    """Tables truncated by a `system.local` mutation among `views`: id -> time in milliseconds.
+def truncations(views: Iterable[UpdateView]) -> list[Truncation]:
+    """The truncations that a `system.local` mutation among `views` records.
 
     Format page, section 8.1: `truncated_at` maps a table id to segment, position and time.
     """
-    found = {}
-    for view in views:
-        if view.table.id != LOCAL_TABLE.id:
-            continue
-        for row in view.rows:
-            column = row.columns.get("truncated_at")
-            for cell in column.cells if column else ():
-                if cell.value is not None and len(cell.value) == 20 and cell.path is not None:
-                    found[UUID(bytes=cell.path)] = int.from_bytes(cell.value[12:], signed=True)
-    return found
+    return [
+        Truncation(
+            UUID(bytes=cell.path),
+            Position(
+                int.from_bytes(cell.value[:8], signed=True),
+                int.from_bytes(cell.value[8:12], signed=True),
+            ),
+            int.from_bytes(cell.value[12:], signed=True),
+        )
+        for view in views
+        if view.table.id == LOCAL_TABLE.id
+        for row in view.rows
+        if (column := row.columns.get("truncated_at")) is not None
+        for cell in column.cells
+        if cell.value is not None and len(cell.value) == 20
+        if cell.path is not None and len(cell.path) == 16
+    ]
+
+
+def find_truncations(reader: SegmentReader) -> Iterator[Truncation]:
+    """Every truncation that the rest of a segment records, without decoding anything else."""
+    catalog = build_catalog()
+    while (found := next_of_table(reader, LOCAL_TABLE.id)) is not None:
+        try:
+            views = view_mutation(found[1], catalog, reader.version)
+        except (SegmentCorrupt, UnknownTable):
+            continue  # to be dead-lettered when its turn comes
+        yield from truncations(views)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
+from uuid import UUID
 
 import psycopg
 from psycopg import sql
@@ -98,6 +99,9 @@ class PostgresSink:
         with connection.transaction():
             connection.execute(_SESSION)
         self._targets: dict[CompiledTable, list[Target]] = {}
+        # By table id: the time (microseconds) of the last TRUNCATE that the batches to come are
+        # past. Where a table's mirrors have seen a later one, they say nothing up to that.
+        self.past_truncation_us: dict[UUID, int] = {}
 
     def attach(self, compiled: CompiledTable, mirrors: Iterable[Mirror]) -> None:
         """Write rows of `compiled` into these mirrors from now on, in the caller's transaction."""
@@ -133,11 +137,13 @@ class PostgresSink:
         *,
         now_s: int | None = None,
         refused: Callable[[list[Refusal]], None] | None = None,
+        stored_until_us: int | None = None,
     ) -> Applied:
         """Merge the batch into the mirrors and commit, with what `commit` writes.
 
         `now_s` (epoch seconds) decides what has expired; the present by default. With `refused` the
-        rows that PostgreSQL refuses are left out, and told to it before `commit` is called. Raises
+        rows that PostgreSQL refuses are left out, and told to it before `commit` is called. Of the
+        rows that are stored, what was written up to `stored_until_us` is deleted. Raises
         SinkUnavailable where the same batch may succeed later, SchemaMismatch where a mirror has
         changed (attach it again), RowRejected where PostgreSQL refuses a value.
         """
@@ -145,7 +151,7 @@ class PostgresSink:
         try:
             try:
                 with self.connection.transaction():
-                    applied = self._apply(batch, now)
+                    applied = self._apply(batch, now, stored_until_us)
                     commit(self.connection)
                 return applied
             except psycopg.Error as error:
@@ -155,7 +161,7 @@ class PostgresSink:
                 # All at once and first, as everybody takes them; the parts take them again.
                 self._lock(self._works(batch))
                 applied, refusals = apply_by_halves(
-                    self.connection, batch, lambda part: self._apply(part, now)
+                    self.connection, batch, lambda part: self._apply(part, now, stored_until_us)
                 )
                 refused(refusals)
                 commit(self.connection)
@@ -163,12 +169,14 @@ class PostgresSink:
         except psycopg.Error as error:
             raise translated(error) from error
 
-    def _apply(self, batch: Batch, now_s: int) -> Applied:
+    def _apply(self, batch: Batch, now_s: int, stored_until_us: int | None) -> Applied:
         applied = Applied()
         works = self._works(batch)
         self._lock(works)
         self._read_rows(works)
         for target, work in works:
+            if stored_until_us is not None:
+                work.delete_stored(stored_until_us)
             applied += self._apply_relation(target, work, now_s)
         return applied
 
@@ -201,14 +209,16 @@ class PostgresSink:
                 "rows of cdc_tail.bucket are missing",
                 hint="something else wrote cdc_tail.bucket; restore it from a backup",
             )
-        for mirror_id, bucket, generation, *watermarks in rows:
+        for mirror_id, bucket, generation, dead_us, partition_us, truncated_us in rows:
             target, work = by_mirror[mirror_id]
             if generation != target.mirror.generation:
                 raise MirrorChanged(
                     f"the mirror of {target.relation.table.table} has changed",
                     table=str(target.relation.table.table),
                 )
-            work.set_watermarks(bucket, *watermarks)
+            past_us = self.past_truncation_us.get(target.mirror.table_id)
+            is_past = truncated_us is None or (past_us is not None and past_us >= truncated_us)
+            work.set_watermarks(bucket, dead_us, partition_us, None if is_past else truncated_us)
 
     def _read_rows(self, works: Sequence[tuple[Target, RelationWork]]) -> None:
         """Ask for the states of all rows of all relations in one round trip."""

@@ -71,13 +71,22 @@ COMMENT ON COLUMN cdc_tail.bucket.newest_dead_row_us IS
 COMMENT ON COLUMN cdc_tail.bucket.newest_partition_us IS
     'likewise for partition_tombstone';
 COMMENT ON COLUMN cdc_tail.bucket.truncated_us IS
-    'up to this writetime (microseconds) everything was deleted by TRUNCATE';
+    'time of the last TRUNCATE (microseconds): logs that are not past it say nothing up to then';
 
--- Mirrors of which every row has to be looked at again; what is requested meanwhile counts anew.
-CREATE TABLE IF NOT EXISTS cdc_tail.revisit (
-    mirror_id int PRIMARY KEY REFERENCES cdc_tail.mirror ON DELETE CASCADE,
-    requests  int NOT NULL DEFAULT 1
+-- Every TRUNCATE that was met, by the place in a node's log up to which it deletes. Replicas log
+-- the same TRUNCATE each at a place of its own: they share applied_us.
+CREATE TABLE IF NOT EXISTS cdc_tail.truncation (
+    table_id     uuid NOT NULL,
+    segment_id   bigint NOT NULL,
+    "offset"     bigint NOT NULL,
+    truncated_ms bigint NOT NULL,
+    log          text NOT NULL,
+    applied_us   bigint NOT NULL,
+    recorded_at  timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (table_id, segment_id, "offset", truncated_ms)
 );
+COMMENT ON COLUMN cdc_tail.truncation.applied_us IS
+    'time (microseconds) of the TRUNCATE on the node whose log told it first';
 
 -- Reconciliation state of rows that don't exist (any more), as fragments to be merged on reading.
 CREATE TABLE IF NOT EXISTS cdc_tail.dead_row (

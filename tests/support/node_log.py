@@ -22,7 +22,9 @@ from parsers.decoder import (
     Catalog,
     CompiledTable,
     SegmentDecoder,
+    Truncation,
     build_catalog,
+    find_truncations,
     schema_updates,
     truncations,
     view_mutation,
@@ -32,13 +34,14 @@ from parsers.schema import Table
 from parsers.schema_log import SchemaLog
 from parsers.schema_state import Update
 from parsers.segment import SegmentReader, corrupt_error, iter_entries
-from parsers.view import Rejected, UpdateView
+from parsers.system_tables import LOCAL_TABLE
+from parsers.view import Rejected
 from sinks.base import Applied
 from sinks.postgres.applier import PostgresSink
 from sinks.postgres.catalog import Mirror, install, load_mirrors
 from sinks.postgres.ddl import drop_mirrors, ensure_mirrors
-from sinks.postgres.revisit import Revisitor, truncate
 from sinks.postgres.target import column_types
+from sinks.postgres.truncate import truncate
 
 UNBOUNDED = 1 << 62
 
@@ -90,8 +93,9 @@ class Node:
         self.rejections: list[Rejected] = []
         self.unknown: set[UUID] = set()
         self._sink = PostgresSink(self.connection)
-        self._revisitor = Revisitor(self._sink)
+        self._truncated: list[Truncation] = []
         self._now_s = now_s
+        self._log = f"log of {id(self)}"
         self._max_events = max_events
         self._keys = keys
         self._keyspaces = keyspaces
@@ -112,6 +116,11 @@ class Node:
     def replay(self, logs: Iterable[Path]) -> Applied:
         """Apply completed segments, schema changes where they stand; returns what was done."""
         self.applied = Applied()
+        logs = list(logs)
+        for log in logs:
+            with SegmentReader(log, keys=self._keys) as reader:
+                reader.set_completed()
+                self._expect(find_truncations(reader))
         for log in logs:
             reader = SegmentReader(log, keys=self._keys)
             reader.set_completed()
@@ -137,21 +146,24 @@ class Node:
             refused = self._add(one)
             if refused is not None and refused[0] == "diverted":
                 self._change_schema(one.raw, one.log_version)
-        self._batch = Batch(self._follow_schema())
+        self._start_batch(self._follow_schema())
 
     def learn_cluster(self, updates: Iterable[Update]) -> None:
         """Take over the schema as a node tells it."""
         self.schema_log.apply(*updates)
-        self._batch = Batch(self._follow_schema())
+        self._start_batch(self._follow_schema())
 
     def take(self, mutations: Iterable[Logged]) -> Applied:
         """Apply mutations in the order given; schema changes among them must be known already."""
         self.applied = Applied()
+        mutations = list(mutations)
+        for one in mutations:
+            if LOCAL_TABLE.id.bytes in one.raw:
+                views = view_mutation(one.raw, self._batch.catalog, one.log_version)
+                self._expect(truncations(views))
         for one in mutations:
             refused = self._add(one)
-            if refused is not None and refused[0] == "diverted":
-                self._truncate(view_mutation(one.raw, self._batch.catalog, one.log_version))
-            elif refused is not None:
+            if refused is not None and refused[0] != "diverted":
                 self._note_refused(*refused)
             if self._batch.events >= self._max_events:
                 self._apply()
@@ -171,7 +183,7 @@ class Node:
             self._note_refused(kind, table_id.bytes if table_id is not None else None)
         elif self._change_schema(raw, log_version):
             self._apply()
-            self._batch = Batch(self._follow_schema())
+            self._start_batch(self._follow_schema())
 
     def _note_refused(self, kind: str, detail: object) -> None:
         assert kind == "unknown_table" and isinstance(detail, bytes), (kind, detail)
@@ -179,14 +191,32 @@ class Node:
 
     def _change_schema(self, raw: bytes, log_version: int) -> bool:
         views = view_mutation(raw, self._batch.catalog, log_version)
-        self._truncate(views)
         return bool(self.schema_log.apply(*schema_updates(views)))
 
-    def _truncate(self, views: list[UpdateView]) -> None:
-        for table_id, truncated_at_ms in truncations(views).items():
-            if table_id in self._compiled:
+    def _expect(self, found: Iterable[Truncation]) -> None:
+        """Note TRUNCATEs before anything is applied, so that the order does not matter."""
+        self._truncated += found
+        self._start_batch(self._batch.catalog)
+
+    def _start_batch(self, catalog: Catalog) -> None:
+        self._batch = Batch(catalog)
+        for one in self._truncated:
+            self._batch.pass_over(one.table_id, one.position.segment_id, one.position.offset)
+
+    def _truncate(self) -> None:
+        """Apply the TRUNCATEs of mirrored tables, as a log does that is read later than others."""
+        for one in self._truncated:
+            if one.table_id in self._compiled:
                 with self.connection.transaction():
-                    truncate(self.connection, self._mirrors(table_id), truncated_at_ms)
+                    past, _ = truncate(
+                        self._sink,
+                        self._mirrors(one.table_id),
+                        one,
+                        self._log,
+                        self._batch.catalog,
+                        keep_newer=True,
+                    )
+                self._sink.past_truncation_us[one.table_id] = past.applied_us
 
     def _follow_schema(self) -> Catalog:
         """Bring mirrors, sink and catalog up to the schema."""
@@ -222,6 +252,7 @@ class Node:
 
     def _apply(self) -> None:
         if len(self._batch):
+            self._truncate()
             try:
                 self._write()
             except MirrorChanged:
@@ -229,14 +260,11 @@ class Node:
                     self._attach()
                 self._write()
         self.rejections += self._batch.rejections
-        self._batch = Batch(self._batch.catalog)
+        self._start_batch(self._batch.catalog)
 
     def _finish(self) -> None:
         self._apply()
-        while (
-            applied := self._revisitor.revisit(self._batch.catalog, now_s=self._now_s)
-        ) is not None:
-            self.applied += applied
+        self._truncate()
 
     def _write(self) -> None:
         self.applied += self._sink.apply(self._batch, lambda _: None, now_s=self._now_s)
