@@ -11,7 +11,7 @@ from cdc_tail.local.cassandra import CassandraNode
 from tests.support.mirrored import differing
 from tests.support.oracle import raw_session, read_table
 
-SETTLE_SECONDS = 30
+SETTLE_SECONDS = 120
 RETRY_SECONDS = 0.2
 
 

@@ -21,13 +21,13 @@ from cdc_tail.local.cassandra import CassandraNode
 from cdc_tail.local.ports import free_ports
 
 START_SECONDS = 60
-STOP_SECONDS = 20
+STOP_SECONDS = 60
 POLL_SECONDS = 0.02
 # What a developer's shell may set; a test says everything itself.
 FOREIGN_VARIABLES = ("CDC_TAIL_", "CASSANDRA_", "POSTGRES_", "VAULT_")
 
 
-def wait_until(holds: Callable[[], object], who: object, seconds: float = 30) -> None:
+def wait_until(holds: Callable[[], object], who: object, seconds: float = 120) -> None:
     """Return as soon as `holds()` is true; AssertionError after `seconds`, with what `who` says."""
     deadline = time.monotonic() + seconds
     while not holds():
