@@ -41,7 +41,7 @@ class Writes:
                 n = self.count
                 session.execute(insert, (n % 7, n, "present"))
                 session.execute(old, (n % 7, -n, "long ago", n))
-        except Exception as error:  # noqa: BLE001 — raised where the block ends
+        except Exception as error:  # noqa: BLE001 (raised where the block ends)
             self.failed = error
 
     def __enter__(self) -> Writes:
