@@ -118,7 +118,8 @@ def limitations_page() -> str:
     """README's section of that name: it stands there for who decides, here for who searches."""
     readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
     section = readme.split("\n## Limitations\n", 1)[1].partition("\nApache-2.0.")[0]
-    return f"# Limitations\n{section.partition(chr(10) + '## ')[0].rstrip()}\n"
+    section = section.partition("\n## ")[0].replace("](docs/", "](")
+    return f"# Limitations\n{section.rstrip()}\n"
 
 
 PAGES: Mapping[str, Callable[[], str]] = {

@@ -70,6 +70,7 @@ def test_the_container_is_locked_down_and_understands_its_environment(
     settings = load(environ=environ)
     assert settings.batch.max_rows == 9
     assert settings.http.host == "0.0.0.0"
+    assert settings.postgres.tls.mode == "auto"
     (mount,) = container["volumeMounts"]
     assert str(settings.cassandra.cdc_raw).startswith(mount["mountPath"])
 
@@ -88,6 +89,22 @@ def test_the_daemonset_selects_its_own_pods() -> None:
     assert pod["automountServiceAccountToken"] is False
     assert pod["volumes"][0]["name"] == pod["containers"][0]["volumeMounts"][0]["name"]
     assert f"ServiceAccount {pod['serviceAccountName']}" in manifests
+
+
+@pytest.mark.parametrize("options", [(), SIDECAR])
+def test_the_authority_of_certificates_is_mounted(options: tuple[str, ...]) -> None:
+    manifests = rendered(*options, "--set", "tls.caSecret=our-ca")
+    container = container_of(manifests)
+    environ = {one["name"]: one.get("value", "from-elsewhere") for one in container["env"]}
+    (mount,) = [one for one in container["volumeMounts"] if one["name"] == "cdc-tail-tls"]
+    assert environ["CDC_TAIL_POSTGRES_TLS_CA"].startswith(mount["mountPath"])
+    assert environ["CDC_TAIL_CASSANDRA_TLS_CA"].startswith(mount["mountPath"])
+    if options:
+        snippet = manifests["ConfigMap mirror-cdc-tail-container"]["data"]["volumes.yaml"]
+        volumes = yaml.safe_load(snippet)
+    else:
+        volumes = manifests["DaemonSet mirror-cdc-tail"]["spec"]["template"]["spec"]["volumes"]
+    assert {"name": mount["name"], "secret": {"secretName": "our-ca"}} in volumes
 
 
 def test_production_is_watched() -> None:
@@ -123,7 +140,7 @@ def test_everything_can_be_turned_on_and_off() -> None:
     [
         ("mode=statefulset", "mode"),
         ("postgres.port=70000", "port"),
-        ("postgres.existingSecret=", "existingSecret"),
+        ("postgres.tlsMode=perhaps", "tlsMode"),
         ("cassandra.runAsUser=0", "runAsUser"),
         ("settings.BATCH_MAX_ROWS=1", "BATCH_MAX_ROWS"),
         ("postgress.host=x", "postgress"),

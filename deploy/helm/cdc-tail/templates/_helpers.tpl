@@ -83,6 +83,16 @@ env:
   {{- include "cdc-tail.secretVariable" (dict "name" "POSTGRES_USER" "secret" . "key" "username") | nindent 2 }}
   {{- include "cdc-tail.secretVariable" (dict "name" "POSTGRES_PASSWORD" "secret" . "key" "password") | nindent 2 }}
   {{- end }}
+  - name: CDC_TAIL_CASSANDRA_TLS_MODE
+    value: {{ .Values.cassandra.tlsMode }}
+  - name: CDC_TAIL_POSTGRES_TLS_MODE
+    value: {{ .Values.postgres.tlsMode }}
+  {{- if .Values.tls.caSecret }}
+  - name: CDC_TAIL_CASSANDRA_TLS_CA
+    value: /etc/cdc-tail/tls/ca.crt
+  - name: CDC_TAIL_POSTGRES_TLS_CA
+    value: /etc/cdc-tail/tls/ca.crt
+  {{- end }}
   {{- range $name, $value := .Values.settings }}
   - name: {{ $name }}
     value: {{ $value | quote }}
@@ -108,4 +118,9 @@ resources:
 volumeMounts:
   - name: {{ ternary .Values.cassandra.volumeName "cassandra" $sidecar }}
     mountPath: {{ .Values.cassandra.dataDirectory }}
+  {{- if .Values.tls.caSecret }}
+  - name: cdc-tail-tls
+    mountPath: /etc/cdc-tail/tls
+    readOnly: true
+  {{- end }}
 {{- end -}}
