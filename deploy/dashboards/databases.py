@@ -66,6 +66,11 @@ DASHBOARD = Dashboard(
                     unit="ops",
                 ),
                 Panel(
+                    "Segments in the archive",
+                    "Moved out of cdc_raw, and not applied yet.",
+                    (Query(f"cdc_archive_segments{{{CHOSEN}}}"),),
+                ),
+                Panel(
                     "Segment being applied",
                     "Id of the segment of the last committed position.",
                     (Query(f"cdc_position_segment_id{{{CHOSEN}}}"),),

@@ -130,4 +130,4 @@ def test_alerts_fire_on_purpose_and_panels_show_data(
 
 
 def assert_answers(prometheus: Prometheus, query: str, title: str) -> None:
-    wait_until(lambda: prometheus.query(query), f"{title}: {query}", 20)
+    wait_until(lambda: prometheus.query(query), f"{title}: {query}", 60)
