@@ -14,6 +14,7 @@ from cdc_tail.cli import (
     inspect,
     replay,
     run,
+    schema,
     snapshot,
     status,
     verify,
@@ -56,6 +57,7 @@ app.command("run")(run.run)
 app.command("replay")(replay.replay)
 app.command("snapshot")(snapshot.snapshot)
 app.command("status")(status.status)
+app.command("schema")(schema.schema)
 app.command("doctor")(doctor.doctor)
 app.command("inspect")(inspect.inspect)
 app.command("verify")(verify.verify)

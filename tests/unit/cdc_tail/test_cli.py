@@ -21,7 +21,18 @@ from cdc_tail.cli.app import app, main
 from cdc_tail.errors import CdcTailError
 from tests.support.golden import golden_cases
 
-COMMANDS = ("run", "replay", "snapshot", "status", "doctor", "inspect", "verify", "demo", "version")
+COMMANDS = (
+    "run",
+    "replay",
+    "snapshot",
+    "status",
+    "schema",
+    "doctor",
+    "inspect",
+    "verify",
+    "demo",
+    "version",
+)
 ROOT = Path(__file__).parents[3]
 
 
