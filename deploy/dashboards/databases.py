@@ -122,12 +122,6 @@ DASHBOARD = Dashboard(
                     (Query(f"rate(cdc_purged_tombstones_total{{{CHOSEN}}}[$__rate_interval])"),),
                     unit="ops",
                 ),
-                Panel(
-                    "Rows revisited",
-                    "Looked at again because their table was truncated.",
-                    (Query(f"rate(cdc_revisited_rows_total{{{CHOSEN}}}[$__rate_interval])"),),
-                    unit="ops",
-                ),
             ),
         ),
     ),
