@@ -31,6 +31,16 @@ pytestmark = pytest.mark.timeout(2400)
 CASSANDRA_USER = "999"  # of the image's USER line
 
 
+class Log:
+    """A file whose text is its look, for messages of failures."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __str__(self) -> str:
+        return self.path.read_text(errors="replace")[-3000:]
+
+
 def instructions(name: str) -> list[str]:
     """The arguments of every instruction of that name, continuation lines joined."""
     joined = re.sub(r"\\\n", " ", DOCKERFILE)
@@ -167,7 +177,7 @@ def test_it_runs_without_rights_on_a_file_system_that_it_cannot_write(
                 [image / "bin" / "python", "-c", command], check=False, capture_output=True
             ).returncode
 
-        wait_until(healthy, log.read_text, 60)
+        wait_until(healthy, Log(log), 180)
         (uid,) = re.findall(
             r"^Uid:\s+(\d+)", Path(f"/proc/{process.pid}/status").read_text(), re.MULTILINE
         )
@@ -189,7 +199,7 @@ def test_it_runs_without_rights_on_a_file_system_that_it_cannot_write(
                 rows = connection.execute("SELECT count(*) FROM shop.orders").fetchone()
             return rows is not None and rows[0] > 0
 
-        wait_until(mirrored, log.read_text, 30)
+        wait_until(mirrored, Log(log), 120)
     finally:
         process.terminate()
         process.wait(30)
