@@ -107,6 +107,7 @@ class Snapshots:
             self.writer.install()
             SchemaGuide(self._schema, self._settings.cassandra).seed(self.writer)
             self.writer.update_mirrors()
+            self.writer.follow_log(None)
         except BaseException:
             self.writer.close()
             raise

@@ -26,6 +26,7 @@ from parsers.schema_log import SchemaLog
 from sinks.postgres.applier import PostgresSink
 from sinks.postgres.catalog import Connection, Mirror, load_mirrors, mirrors_of
 from sinks.postgres.target import column_types
+from sinks.postgres.truncate import truncations_seen
 
 PAGE_ROWS: Final = 1000
 
@@ -69,6 +70,7 @@ class Verifier:
         self._schema = SchemaLog()
         refresh_schema(session, self._schema)
         self._sink = PostgresSink(conn)
+        self._sink.past_truncation_us = truncations_seen(conn)
         conn.execute("SET timezone = 'UTC'")
         conn.execute("SET intervalstyle = 'iso_8601'")
         conn.execute("SET bytea_output = 'hex'")

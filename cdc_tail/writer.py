@@ -42,7 +42,7 @@ from sinks.postgres.set_aside import (
 )
 from sinks.postgres.snapshots import Reason, doubted_rows, requested
 from sinks.postgres.sweep import Sweeper
-from sinks.postgres.truncate import Past, truncate, truncations_of
+from sinks.postgres.truncate import Past, truncate, truncations_of, truncations_seen
 
 log = structlog.get_logger()
 
@@ -102,7 +102,8 @@ class Writer:
         self._checkpoints = PostgresCheckpoints()
         self._sink: PostgresSink | None = None
         self.past: dict[UUID, Past] = {}  # of our log, by table id
-        self._log = node
+        self._past_us: dict[UUID, int] = {}
+        self._log: str | None = node
         self._mutations = 0  # in the database, as far as we know
         self._renewed_at = 0.0
         self._is_unsure = False
@@ -130,23 +131,25 @@ class Writer:
             if self.lease is not None:
                 self._checkpoints.renew(sink_conn, self.lease)
             self.mirrors.attach(self._sink)
-        self._tell_sink()
+        self._sink.past_truncation_us = self._past_us
 
-    def follow_log(self, name: str) -> None:
-        """Batches come from the log of that name from now on; the node's own by default."""
+    def follow_log(self, name: str | None) -> None:
+        """Batches come from the log of that name from now on, or (None) from what SELECT gives.
+
+        From the start they come from the node's own log.
+        """
         self._log = name
         self.read_truncations()
 
     def read_truncations(self) -> None:
-        """Look up which TRUNCATEs of our log are applied."""
+        """Look up which TRUNCATEs our batches are past."""
         with self._transaction() as conn:
-            self.past = truncations_of(conn, self._log)
-        self._tell_sink()
-
-    def _tell_sink(self) -> None:
-        self._open_sink().past_truncation_us = {
-            table_id: past.applied_us for table_id, past in self.past.items()
-        }
+            if self._log is None:
+                self._past_us = truncations_seen(conn)
+            else:
+                self.past = truncations_of(conn, self._log)
+                self._past_us = {key: past.applied_us for key, past in self.past.items()}
+        self._open_sink().past_truncation_us = self._past_us
 
     def install(self) -> None:
         """Create cdc-tail's own tables where they are missing."""
@@ -352,6 +355,7 @@ class Writer:
         truncation = truncated.truncation
         mirrors = [one for one in load_mirrors(conn) if one.table_id == truncation.table_id]
         since = truncated.since
+        assert self._log is not None  # SELECT tells of no TRUNCATE
         past, is_new = truncate(
             sink, mirrors, truncation, self._log, self.mirrors.catalog, keep_newer=since is None
         )

@@ -70,6 +70,17 @@ def truncations_of(connection: Connection, log: str) -> dict[UUID, Past]:
     }
 
 
+def truncations_seen(connection: Connection) -> dict[UUID, int]:
+    """By table id: the time (microseconds) of the last TRUNCATE, whichever log told it.
+
+    What SELECT gives from now on is past it.
+    """
+    rows = connection.execute(
+        "SELECT table_id, max(applied_us) FROM cdc_tail.truncation GROUP BY table_id"
+    )
+    return {table_id: applied_us for table_id, applied_us in rows}
+
+
 def truncate(
     sink: PostgresSink,
     mirrors: Sequence[Mirror],
