@@ -55,7 +55,7 @@ setup(
             include_dirs=["parsers"],
             depends=HEADERS,
             define_macros=[("CYTHON_TRACE_NOGIL", "1")] if TRACE else [],
-            extra_compile_args=[*FLAGS, "-O1"] if TRACE else FLAGS,
+            extra_compile_args=[*FLAGS, "-O0"] if TRACE else FLAGS,
         )
         for source in sorted(Path("parsers").glob("_*.pyx"))
     ],

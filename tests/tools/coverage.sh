@@ -5,7 +5,7 @@ set -euo pipefail
 python=$PWD/.venv/bin/python
 folder=build/coverage
 mkdir -p "$folder"
-git ls-files -z | xargs -0 cp --parents --update --target-directory "$folder"
+git ls-files -z | tar --create --null --files-from=- | tar --extract --directory "$folder"
 cd "$folder"
 CDC_TAIL_TRACE=1 "$python" setup.py -q build_ext --inplace
 exec "$python" -m pytest --cov --cov-report=term:skip-covered --cov-report=xml "${@:-tests}"
