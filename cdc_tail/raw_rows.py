@@ -137,6 +137,9 @@ class RawReader:
         self._session.client_protocol_handler = RawHandler
         self._timeout_seconds = timeout_seconds
         self._level = level
+        (version,) = session.execute("SELECT release_version FROM system.local").one()
+        self.times_elements = int(version.partition(".")[0]) >= 5
+        """Whether the version selects WRITETIME and TTL of multi-cell columns."""
         self.sole_host_id = _sole_host_id(session)
         """The host id of the only node of a cluster, None where there are more."""
 

@@ -155,15 +155,7 @@ def _timing(reader: RawReader, table: Table, column: Column) -> Timing:
     """What the version selects of a column's times: multi-cell ones have them from 5.0 on."""
     if table.is_counter:
         return "writetime"
-    if not column.is_complex:
-        return "both"
-    try:
-        reader.prepare(f"SELECT writetime({quoted(column.name)}) FROM {source(table)}")
-    except InvalidRequest:
-        return "none"
-    except (DriverException, NoHostAvailable) as error:
-        raise SourceUnavailable(f"Cassandra does not answer: {error}") from error
-    return "both"
+    return "both" if reader.times_elements or not column.is_complex else "none"
 
 
 def source(table: Table) -> str:
