@@ -50,7 +50,7 @@ setup-local: $(BUILT)  ## real Cassandra -> commit log -> PostgreSQL on this mac
 	@$(RUN)/cdc-tail demo
 
 test: $(BUILT)  ## every test, with real Cassandra nodes and a real PostgreSQL
-	@$(RUN)/pytest
+	@$(RUN)/pytest -m "not long"
 
 test-unit: $(BUILT)  ## tests that need no server; seconds
 	@$(RUN)/pytest tests/unit
@@ -58,8 +58,8 @@ test-unit: $(BUILT)  ## tests that need no server; seconds
 test-integration: $(BUILT)  ## tests against real servers
 	@$(RUN)/pytest tests/integration
 
-test-crash: $(BUILT)  ## tests that kill processes
-	@$(RUN)/pytest tests/crash
+test-crash: $(BUILT)  ## tests that kill processes, the long ones too; CDC_TAIL_KILLS=100, CDC_TAIL_ROUNDS=20
+	@$(RUN)/pytest -m "crash or long"
 
 test-deploy: $(BUILT)  ## image, compose file, chart, alerts and dashboards, by the real programs
 	@$(RUN)/python -m pip install --disable-pip-version-check -q --no-build-isolation -e '.[deploy]'

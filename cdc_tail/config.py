@@ -16,6 +16,7 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
+from cdc_tail import failpoints
 from cdc_tail.errors import ConfigError
 from cdc_tail.settings import Settings
 
@@ -27,7 +28,9 @@ NOT_SETTINGS = (
     CONFIG_FILE_VARIABLE,
     "CDC_TAIL_CACHE",
     "CDC_TAIL_DEMO_",
+    failpoints.VARIABLE,
     "CDC_TAIL_KILLS",
+    "CDC_TAIL_ROUNDS",
     "CDC_TAIL_TEST_",
 )
 # Names that are set by habit in containers, and the setting each one means.

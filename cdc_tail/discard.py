@@ -6,6 +6,7 @@ from pathlib import Path
 
 import structlog
 
+from cdc_tail.failpoints import point
 from cdc_tail.watch import segment_file
 from parsers.descriptor import index_path
 
@@ -35,8 +36,11 @@ class Discarder:
         if not found.is_final:
             log.warning("segment is not complete, kept", segment=path.name)
             return False
+        point("discard.before")
         self._remove(path)
+        point("discard.log")
         self._remove(index_path(path))
+        point("discard.after")
         self.discarded += 1
         return True
 

@@ -16,7 +16,8 @@ CdcTailError                   exit code 1, not retryable
 │  └─ RowRejected              23  PostgreSQL refuses a row
 └─ CheckpointError             30
    ├─ CheckpointMoved          31  another process owns this node's checkpoint
-   └─ CheckpointGap            32  the segment, or the place in it, to resume from is gone
+   ├─ CheckpointGap            32  the segment, or the place in it, to resume from is gone
+   └─ CheckpointWentBack       33  the database lacks what it had committed: start again
 
 The end of durable bytes is not an error: readers return it as a result.
 """
@@ -172,3 +173,10 @@ class CheckpointGap(CheckpointError):
 
     exit_code = 32
     default_hint = "take a new snapshot of the tables: mutations were removed before they were read"
+
+
+class CheckpointWentBack(CheckpointError):
+    """The database is behind what it had committed: an asynchronous standby, or a backup."""
+
+    exit_code = 33
+    default_hint = "start it again: it goes on from where the database is now"

@@ -16,6 +16,7 @@ from typing import Final, Protocol, TypeVar
 import structlog
 
 from cdc_tail.errors import SegmentCorrupt, UnknownTable
+from cdc_tail.failpoints import point
 from cdc_tail.intake import Intake, Question
 from cdc_tail.mirrors import Mirrors
 from cdc_tail.origins import letters_of
@@ -59,6 +60,7 @@ class Committed:
     positions: list[Position]
     changes_set_aside: bool
     skipped_bytes: int
+    forgotten: int
 
 
 class Flow:
@@ -167,6 +169,9 @@ class Flow:
         work.segments = [one.progress() for one in segments]
         work.letters = intake.all_letters()
         work.parked = intake.parked
+        work.forgotten_writes = [
+            one for one in intake.forgotten if self.mirrors.is_mirrored(one.table.id)
+        ]
         if not work and not intake.has_work:
             return
         intake.check_intact()
@@ -182,7 +187,9 @@ class Flow:
             return letters_of(refusals, itertools.chain(known, read))
 
         began = time.monotonic()
+        point("batch.read")
         applied = self._insist(lambda: self.writer.apply(batch, work, letters))
+        point("commit.after")
         chances.settle(work.retried, work.refused)
         self._tell_refused(work.refused)
         committed = Committed(
@@ -193,6 +200,7 @@ class Flow:
             [Position(one.segment_id, one.offset) for one in segments],
             bool(work.letters or work.parked or work.unparked or work.refused or work.retried),
             intake.skipped_bytes,
+            len(work.forgotten_writes),
         )
         intake.start_batch(self.mirrors.catalog)
         intake.segments.committed(segments)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from cdc_tail.errors import SegmentError
+from cdc_tail.forgotten import forgotten_by
 from cdc_tail.segments import Segment, Segments
 from parsers.decoder import Batch, Catalog, Outcome, SegmentDecoder, decode_kept
 from parsers.position import Position
@@ -22,6 +23,7 @@ from parsers.segment import (
     skip_damage,
 )
 from parsers.view import Rejected
+from sinks.postgres.forgotten import Forgotten
 from sinks.postgres.set_aside import DeadLetter, Parked, letter_ordinal
 
 
@@ -60,6 +62,7 @@ class Intake:
         self.caught_up = False
         self.damage: SegmentError | None = None
         self.skipped_bytes = 0
+        self.forgotten: list[Forgotten] = []
         self._max_events = max_events
         self._max_bytes = max_bytes
         self._skip_corrupt = skip_corrupt
@@ -190,6 +193,7 @@ class Intake:
         self.letters = []
         self.parked = []
         self.skipped_bytes = 0
+        self.forgotten = []
         self.is_full = False
         self._decoders.clear()
 
@@ -212,6 +216,8 @@ class Intake:
             match outcome.kind:
                 case "incomplete" | "end" | "full":
                     segment.ended = outcome.kind == "end"
+                    if segment.ended and reader.position > reader.durable_end:
+                        self.forgotten += forgotten_by(reader, self.batch.catalog)
                     self.is_full = outcome.kind == "full"
                     return None
                 case "corrupt":

@@ -122,6 +122,11 @@ DECLARATIONS: Final[tuple[Declaration, ...]] = (
     ),
     Declaration(
         Counter,
+        "cdc_forgotten_mutations_total",
+        "Mutations applied live that the node forgot when it crashed (cdc_tail.forgotten).",
+    ),
+    Declaration(
+        Counter,
         "cdc_skipped_bytes_total",
         "Bytes of damaged sections passed over (only with watch.skip_corrupt).",
     ),

@@ -25,6 +25,7 @@ from cdc_tail.errors import (
     SinkError,
     SourceUnavailable,
 )
+from cdc_tail.failpoints import point
 from cdc_tail.flow import Committed, Flow
 from cdc_tail.intake import Intake, Question
 from cdc_tail.keys import read_keys
@@ -64,9 +65,16 @@ class Pipeline:
     """Tails one node until `stop` is called; every exception ends it and is shown by status."""
 
     def __init__(
-        self, settings: Settings, reporter: Reporter, database: Database | None = None
+        self,
+        settings: Settings,
+        reporter: Reporter,
+        database: Database | None = None,
+        *,
+        accept_gap: bool = False,
     ) -> None:
+        """`accept_gap`: what is found missing at the start is told, and does not end it."""
         self._settings = settings
+        self._accept_gap = accept_gap
         self._report = reporter
         self._stopping = False
         self._hints = Hints(settings.cassandra.cdc_raw)
@@ -78,7 +86,12 @@ class Pipeline:
         )
         schema = SchemaLog()
         self._mirrors = Mirrors(schema, settings.mirror, settings.node)
-        self._writer = Writer(database or Database(settings), settings.node, self._mirrors)
+        self._writer = Writer(
+            database or Database(settings),
+            settings.node,
+            self._mirrors,
+            max_idle_seconds=settings.lease.ttl_seconds,
+        )
         self._guide = SchemaGuide(schema, settings.cassandra)
         self._keys = read_keys(settings)
         self._listed_at = 0.0
@@ -121,9 +134,13 @@ class Pipeline:
     def _start(self) -> Flow:
         self._insist(self._writer.connect)
         self._insist(self._writer.install)
+        point("start.installed")
         self._acquire_lease()
+        point("start.leased")
         self._insist(lambda: self._guide.seed(self._writer))
+        point("start.seeded")
         self._insist(self._writer.update_mirrors)
+        point("start.mirrored")
         segments = Segments(self._insist(self._writer.read_segments), self._open_reader)
         batch = self._settings.batch
         intake = Intake(
@@ -196,8 +213,8 @@ class Pipeline:
 
     def _sweep(self, now: float) -> None:
         """What no mutation brings: TTLs every second, tombstones every minute."""
-        now_s = int(time.time())
-        if now_s != self._expired_at_s:
+        second = int(now)
+        if second != self._expired_at_s:
             is_done = True
             if self._insist(self._writer.is_anything_due):
                 expired = self._insist(self._writer.expire)
@@ -205,7 +222,7 @@ class Pipeline:
                 # More than one go takes is taken at the next turn, so that tailing never waits.
                 is_done = expired.rows == 0
             if is_done:
-                self._expired_at_s = now_s
+                self._expired_at_s = second
         if now - self._asked_at >= ASK_SECONDS:
             if self._insist(lambda: self._writer.has_to_ask(self._backfill.reasons)):
                 self._backfill.start()
@@ -245,11 +262,7 @@ class Pipeline:
         )
         if left is not listing:
             segments.update(self._overflow.complete(left, segments))
-        for lost in segments.take_lost():
-            self._report.lost_segment(lost)
-            if self._settings.watch.on_lost_segment == "stop":
-                raise lost
-            log.error("segment lost, going on", **error_fields(lost))
+        self._settle_lost(segments)
         self._report.listed(left, segments, space_bytes)
         self._report.archived(self._overflow.pending_segments, self._overflow.archived_total)
         self._discard(segments)
@@ -265,6 +278,18 @@ class Pipeline:
             away_seconds=away_seconds,
         )
         self._report.archived(self._overflow.pending_segments, self._overflow.archived_total)
+
+    def _settle_lost(self, segments: Segments) -> None:
+        """Stop at a gap in the log, or go on where that is wanted."""
+        accepted, self._accept_gap = self._accept_gap, False
+        for lost in segments.take_lost():
+            self._report.lost_segment(lost)
+            if self._settings.watch.on_lost_segment == "stop" and not accepted:
+                raise lost
+            log.error("segment lost, going on", **error_fields(lost))
+        if accepted:
+            gone = segments.take_forgotten()
+            self._insist(lambda: self._writer.forget_segments(gone))
 
     def _discard(self, segments: Segments) -> None:
         """Delete the files of segments that are committed to their end."""

@@ -39,6 +39,7 @@ class Reporter:
         self._progress_at = 0.0
         self._lost = 0
         self._archived = 0
+        self._forgotten = 0
         self._letters = 0
         self._parked = 0
 
@@ -104,6 +105,10 @@ class Reporter:
             metrics.gauge("cdc_position_segment_id").set(position.segment_id)
             metrics.gauge("cdc_position_offset_bytes").set(position.offset)
             self._board.update(position=str(position))
+        if committed.forgotten:
+            metrics.counter("cdc_forgotten_mutations_total").inc(committed.forgotten)
+            self._forgotten += committed.forgotten
+            self._board.update(forgotten_mutations=self._forgotten)
         if committed.skipped_bytes:
             metrics.counter("cdc_skipped_bytes_total").inc(committed.skipped_bytes)
         self._board.update(

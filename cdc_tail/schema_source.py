@@ -6,7 +6,6 @@ the changes that the commit log tells of, and table ids come with them.
 
 from __future__ import annotations
 
-import time
 from typing import Any, Final
 
 from cassandra import DriverException
@@ -35,8 +34,9 @@ def refresh_schema(session: Session, log: SchemaLog) -> set[TableName]:
 
     Raises SourceUnavailable where the cluster does not answer.
     """
-    now_us = time.time_ns() // 1000
-    return log.refresh(read_schema(session), now_us - _SETTLED_SECONDS * 1_000_000)
+    # The node's clock, as near as can be to those that made the timestamps; never ours.
+    (row,) = _query(session, "SELECT toUnixTimestamp(now()) AS now_ms FROM system.local")
+    return log.refresh(read_schema(session), (row["now_ms"] - _SETTLED_SECONDS * 1000) * 1000)
 
 
 def read_schema(session: Session) -> list[Update]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from cdc_tail.errors import ArchiveUnavailable, CheckpointGap
+from cdc_tail.failpoints import point
 from cdc_tail.watch import Listing, SegmentFile
 from checkpoints.model import SegmentProgress
 from parsers.descriptor import CdcIndex
@@ -21,6 +22,9 @@ from parsers.segment import ReadResult, SegmentReader, skip_damage
 
 # Of archived segments so many have a local copy at a time, whatever waits.
 MAX_FETCHED: Final = 4
+# A node that was killed shows segments again that it had not flushed: those of its commit log, 256
+# by Cassandra's defaults. What was applied to its end is known for so many segments.
+REMEMBERED: Final = 4096
 
 
 @dataclass(slots=True)
@@ -74,8 +78,9 @@ class Segments:
         self._segments: dict[int, Segment] = {}
         self._done: dict[int, SegmentFile] = {}  # committed to the end, file still there
         self._done_at: dict[int, float] = {}  # time.monotonic() of that commit, where it was ours
+        self._finished: set[int] = set()  # committed to the end, file gone
         self._look_at_all = True
-        self._lost: list[int] = []
+        self._lost: list[Position] = []
         self._forgotten: list[int] = []
 
     def __iter__(self) -> Iterator[Segment]:
@@ -102,14 +107,18 @@ class Segments:
         for segment_id in self._done.keys() - listed.keys():
             self.discarded(segment_id)
         for known in self._known.values():
-            if known.holds_changes and not known.finished:
-                self._lost.append(known.segment_id)
+            if known.finished:
+                self._remember(known.segment_id)
+                continue
+            if known.holds_changes:
+                self._lost.append(Position(known.segment_id, known.offset))
             self._forgotten.append(known.segment_id)
         self._known.clear()
 
     def _appeared(self, file: SegmentFile) -> None:
         known = self._known.pop(file.segment_id, None) or SegmentProgress(file.segment_id, 0)
-        if known.finished:
+        if known.finished or file.segment_id in self._finished:
+            self._finished.discard(file.segment_id)
             self._done[file.segment_id] = file
         else:
             self._segments[file.segment_id] = Segment(
@@ -128,7 +137,7 @@ class Segments:
             return
         has_changes = segment.holds_changes or segment.file.index is not None
         if has_changes:
-            self._lost.append(segment.segment_id)
+            self._lost.append(Position(segment.segment_id, segment.committed))
         del self._segments[segment.segment_id]
         self._forgotten.append(segment.segment_id)
 
@@ -151,6 +160,7 @@ class Segments:
                 except (FileNotFoundError, ArchiveUnavailable):
                     continue
                 segment.reader.seek(segment.offset)
+                point("segment.opened")
                 _tell_reader(segment.reader, segment.file)
             yield segment
             if not look_at_all and not segment.ended and segment.is_untouched:
@@ -225,7 +235,7 @@ class Segments:
             if segment.ended:
                 del self._segments[segment.segment_id]
                 if segment.gone:
-                    self._forgotten.append(segment.segment_id)
+                    self._remember(segment.segment_id)
                 else:
                     self._done[segment.segment_id] = segment.file
                     self._done_at[segment.segment_id] = time.monotonic()
@@ -262,7 +272,15 @@ class Segments:
         """The segment's files are gone."""
         del self._done[segment_id]
         self._done_at.pop(segment_id, None)
-        self._forgotten.append(segment_id)
+        self._remember(segment_id)
+
+    def _remember(self, segment_id: int) -> None:
+        """It is applied to its end and gone: shown again, it is not read again."""
+        self._finished.add(segment_id)
+        if len(self._finished) > REMEMBERED:
+            oldest = min(self._finished)
+            self._finished.remove(oldest)
+            self._forgotten.append(oldest)
 
     def completed_indexes(self) -> dict[int, CdcIndex]:
         """Indexes that say COMPLETED, by segment id: they need not be read again."""
@@ -281,12 +299,15 @@ class Segments:
         lost, self._lost = self._lost, []
         return [
             CheckpointGap(
-                "a segment with changes that were not applied has been deleted",
-                segment=segment_id,
-                hint="let nothing but cdc-tail delete from cdc_raw (cdc_block_writes: true); take a"
-                ' new snapshot, then go on with watch.on_lost_segment = "continue"',
+                "a segment with changes that were not applied has been deleted; all behind this"
+                " position is missing",
+                segment=position.segment_id,
+                position=position,
+                hint="let nothing but cdc-tail delete from cdc_raw (cdc_block_writes: true); start"
+                " once with `cdc-tail run --accept-gap`, and beside it run `cdc-tail snapshot` for"
+                " every table",
             )
-            for segment_id in sorted(lost)
+            for position in sorted(lost)
         ]
 
     def backlog(self) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, ByteSize, Field, SecretStr
 
 from cdc_tail.settings_base import Port, Section, ServerTlsSettings, TlsSettings
 
-ReadMode = Literal["live", "synced"]
+ReadMode = Literal["live", "marked", "synced"]
 
 
 def _size_between(least: int, most: int) -> AfterValidator:
@@ -94,8 +94,9 @@ class WatchSettings(Section):
 
     read: ReadMode = Field(
         default="live",
-        description="live: entries as soon as they are written; synced: only what the node has"
-        " synced to its disk (up to commitlog_sync_period later).",
+        description="live: entries as soon as they are written; marked: only what the node would"
+        " replay if its process crashed (about 100 ms later); synced: only what it has synced to"
+        " its disk (up to commitlog_sync_period later).",
     )
     poll_min_ms: float = Field(
         default=1.0, ge=0.05, le=1000, description="Shortest pause when busy."

@@ -62,6 +62,7 @@ class Status:
     segments_discarded: int = 0
     archive_segments: int = 0
     lost_segments: int = 0
+    forgotten_mutations: int = 0
     dead_letters: int = 0
     parked: int = 0
     lease_holder: str | None = None

@@ -17,7 +17,8 @@ import psycopg
 import structlog
 
 from cdc_tail.database import Database
-from cdc_tail.errors import MirrorChanged, SinkUnavailable
+from cdc_tail.errors import CheckpointWentBack, MirrorChanged, SinkUnavailable
+from cdc_tail.failpoints import point
 from cdc_tail.mirrors import Mirrors, Prepared
 from checkpoints.model import Checkpoint, Lease, SegmentProgress
 from checkpoints.postgres import PostgresCheckpoints
@@ -29,6 +30,7 @@ from sinks.base import Applied
 from sinks.postgres import catalog as mirror_catalog
 from sinks.postgres.applier import PostgresSink
 from sinks.postgres.catalog import Connection, load_mirrors
+from sinks.postgres.forgotten import Forgotten, write_forgotten
 from sinks.postgres.refusal import Refusal
 from sinks.postgres.set_aside import (
     DeadLetter,
@@ -74,6 +76,7 @@ class Work:
     unparked: list[Position] = field(default_factory=list)
     truncated: list[Truncated] = field(default_factory=list)
     schema_changed_at: Position | None = None
+    forgotten_writes: list[Forgotten] = field(default_factory=list)
     # What of the batch is not new: mutations of dead letters, counted when they first came.
     retried: list[DeadLetter] = field(default_factory=list)
     # Given by `Writer.apply`: letters of the rows that PostgreSQL refused.
@@ -93,8 +96,12 @@ class Work:
 class Writer:
     """Writes for one node. With a lease it moves the node's checkpoint in every transaction."""
 
-    def __init__(self, database: Database, node: str, mirrors: Mirrors) -> None:
+    def __init__(
+        self, database: Database, node: str, mirrors: Mirrors, *, max_idle_seconds: float = 30
+    ) -> None:
+        """A transaction of ours that is idle for longer than `max_idle_seconds` is ended."""
         self.node = node
+        self._max_idle_seconds = max_idle_seconds
         self.mirrors = mirrors
         self.lease: Lease | None = None
         self._database = database
@@ -121,15 +128,22 @@ class Writer:
     def connect(self) -> None:
         """Connect anew, take up the lease that we hold and tell the sink where rows go.
 
-        Raises SinkUnavailable; CheckpointMoved if the lease was taken over meanwhile.
+        Raises SinkUnavailable; CheckpointMoved if the lease was taken over meanwhile,
+        CheckpointWentBack if the database lacks what we had committed.
         """
         self.close()
         # Before connecting: what is rotated meanwhile makes the new connection outdated, too.
         self._generation = self._database.generation
         self._sink = PostgresSink(self._database.connect())
         with self._transaction() as sink_conn:
+            # A process that hangs between two statements must not hold locks for ever.
+            sink_conn.execute(
+                "SELECT set_config('idle_in_transaction_session_timeout', %s, false)",
+                (f"{self._max_idle_seconds * 1000:.0f}ms",),
+            )
             if self.lease is not None:
                 self._checkpoints.renew(sink_conn, self.lease)
+                self._check_not_behind(sink_conn)
             self.mirrors.attach(self._sink)
         self._sink.past_truncation_us = self._past_us
 
@@ -150,6 +164,16 @@ class Writer:
                 self.past = truncations_of(conn, self._log)
                 self._past_us = {key: past.applied_us for key, past in self.past.items()}
         self._open_sink().past_truncation_us = self._past_us
+
+    def _check_not_behind(self, conn: Connection) -> None:
+        """What we take for committed must be there: else its segments would not be read again."""
+        found = self._checkpoints.read(conn, self.node)
+        counted = found.mutations if found else 0
+        if counted < self._mutations:
+            raise CheckpointWentBack(
+                f"PostgreSQL has lost commits: it counts {counted} mutations of node {self.node}"
+                f" and had counted {self._mutations}"
+            )
 
     def install(self) -> None:
         """Create cdc-tail's own tables where they are missing."""
@@ -172,6 +196,12 @@ class Writer:
         with self._transaction() as conn:
             return self._checkpoints.read_segments(conn, self.node)
 
+    def forget_segments(self, segment_ids: list[int]) -> None:
+        """Drop what is known of segments whose files are gone, now and not with a later batch."""
+        if self.lease is not None and segment_ids:
+            with self._transaction() as conn:
+                self._checkpoints.forget_segments(conn, self.lease, segment_ids)
+
     def renew_lease_if_due(self) -> None:
         """Extend the lease when a third of it has passed without a commit."""
         if self.lease is None:
@@ -179,6 +209,7 @@ class Writer:
         if time.monotonic() - self._renewed_at >= self.lease.ttl_seconds / 3:
             with self._transaction() as conn:
                 self._checkpoints.renew(conn, self.lease)
+                point("lease.renewed")
             self._renewed_at = time.monotonic()
 
     def release_lease(self) -> None:
@@ -186,6 +217,7 @@ class Writer:
         if self.lease is not None and self._sink is not None:
             with self._transaction() as conn:
                 self._checkpoints.release(conn, self.lease)
+                point("lease.released")
             self.lease = None
 
     def query(self, ask: Callable[[Connection], _T]) -> _T:
@@ -241,6 +273,7 @@ class Writer:
             return Applied()
         prepared: list[Prepared] = []
         mutations = batch.mutations - len(work.retried)
+        truncated = sink.mirror_ids({one.truncation.table_id for one in work.truncated})
 
         def commit(_: Connection) -> None:
             prepared[:] = self._commit(sink, work, mutations)
@@ -253,7 +286,7 @@ class Writer:
 
         def act() -> Applied:
             work.refused = []
-            return sink.apply(batch, commit, refused=refuse)
+            return sink.apply(batch, commit, refused=refuse, whole=truncated)
 
         try:
             applied = self._on_present_mirrors(act)
@@ -279,7 +312,7 @@ class Writer:
         conn = self._open_sink().connection
         try:
             with conn.pipeline(), conn.transaction():
-                answer = conn.execute(_IS_DUE, (int(time.time()), list(self.mirrored())))
+                answer = conn.execute(_IS_DUE, (list(self.mirrored()),))
             return answer.fetchone() is not None
         except psycopg.OperationalError as error:
             self.close()
@@ -332,22 +365,31 @@ class Writer:
             mark_retried(conn, self.node, work.retried)
         if work.letters or work.refused:
             write_dead_letters(conn, self.node, [*work.letters, *work.refused])
+            point("commit.dead_letters")
         if work.parked:
             park(conn, self.node, work.parked)
+            point("commit.parked")
         if work.unparked:
             unpark(conn, self.node, work.unparked)
+            point("commit.unparked")
         for one in work.truncated:
             self._truncate(sink, one)
+            point("commit.truncated")
         prepared = []
         if work.schema_changed_at is not None:
             prepared.append(self.mirrors.prepare(sink, work.schema_changed_at))
+            point("commit.schema")
         if self.lease is None:
             return prepared
+        if work.forgotten_writes:
+            write_forgotten(conn, self.node, work.forgotten_writes)
         if work.forgotten:
             self._checkpoints.forget_segments(conn, self.lease, work.forgotten)
+            point("commit.forgotten")
         # Last, so that the row of the checkpoint is locked only for the commit itself.
-        if work.segments:
+        if work.segments or mutations:
             self._checkpoints.write(conn, self.lease, work.segments, mutations=mutations)
+            point("commit.before")
         return prepared
 
     def _truncate(self, sink: PostgresSink, truncated: Truncated) -> None:
@@ -376,7 +418,8 @@ class Writer:
         try:
             with conn.transaction():
                 yield conn
-        except psycopg.OperationalError as error:
+        # Internal ones are of the server's state: read-only since a failover, a full disk.
+        except (psycopg.OperationalError, psycopg.InternalError) as error:
             self.close()
             raise SinkUnavailable(f"PostgreSQL failed: {_first_line(error)}") from error
 

@@ -16,6 +16,7 @@ from psycopg.pq import TransactionStatus
 from psycopg.rows import tuple_row
 
 from cdc_tail.errors import CheckpointMoved
+from cdc_tail.failpoints import point
 from checkpoints.model import Checkpoint, Lease, SegmentProgress
 from parsers.position import Position
 
@@ -80,7 +81,7 @@ UPDATE cdc_tail.checkpoint
            SELECT segment_id, "offset"
              FROM (VALUES (segment_id, "offset"), (%(segment_id)s::bigint, %(offset)s::bigint))
                   AS known (segment_id, "offset")
-            ORDER BY segment_id DESC NULLS LAST, "offset" DESC
+            ORDER BY segment_id DESC NULLS LAST, "offset" DESC NULLS LAST
             LIMIT 1),
        mutations = mutations + %(mutations)s,
        lease_expires_at = clock_timestamp() + make_interval(secs => %(ttl)s),
@@ -176,22 +177,24 @@ class PostgresCheckpoints:
     ) -> None:
         """Move the checkpoint to the end of `segments` and extend the lease.
 
-        Runs in the caller's transaction. Raises CheckpointMoved when the token is stale; the
-        caller must then roll back its rows.
+        Runs in the caller's transaction. Without segments only `mutations` counts, as for those
+        that had been parked. Raises CheckpointMoved when the token is stale; the caller must then
+        roll back its rows.
         """
         moved = sorted(segments, key=lambda one: one.segment_id)
-        if not moved:
-            raise ValueError("a checkpoint moves with at least one segment")
+        if not moved and not mutations:
+            raise ValueError("a checkpoint moves with at least one segment or mutation")
         updated = self._update(
             conn,
             _WRITE,
             lease,
-            segment_id=moved[-1].segment_id,
-            offset=moved[-1].offset,
+            segment_id=moved[-1].segment_id if moved else None,
+            offset=moved[-1].offset if moved else None,
             mutations=mutations,
         )
         if updated == 0:
             raise self._moved(conn, lease.node, lease.holder)
+        point("checkpoint.moved")
         self._update(
             conn,
             _WRITE_SEGMENTS,

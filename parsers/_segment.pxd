@@ -65,6 +65,7 @@ cdef class SegmentReader:
     cdef object _codec                  # None: sections hold the entries as they are
     cdef list _sections                 # decoded sections that slices may point into
     cdef bint _plain
+    cdef bint _to_sync
     cdef int64_t _synced_offset
     cdef int64_t _resume
 

@@ -45,7 +45,7 @@ class SegmentReader:
         cls,
         path: str | PathLike[str],
         *,
-        mode: Literal["live", "synced"] = "live",
+        mode: Literal["live", "marked", "synced"] = "live",
         keys: Mapping[str, bytes] | None = None,
         max_section_bytes: int = ...,
     ) -> Self: ...

@@ -59,8 +59,8 @@ cdef class SegmentReader:
     """Entries of the segment at `path`, in order, each with both of its checksums verified.
 
     `mode` "live" also returns entries of the open section, which no marker vouches for yet (only
-    uncompressed segments show them before a sync); "synced" waits for the marker and, once
-    set_synced_offset() was called, for Cassandra's fsync. `keys` maps a key alias to the key's
+    uncompressed segments show them before a sync); "marked" waits for the marker; "synced" also,
+    once set_synced_offset() was called, for Cassandra's fsync. `keys` maps a key alias to the key's
     bytes, for encrypted segments. A section that decodes to more than `max_section_bytes` is
     refused before memory is taken for it.
 
@@ -73,10 +73,11 @@ cdef class SegmentReader:
 
     def __cinit__(self, path, *, str mode="live", object keys=None,
                   Py_ssize_t max_section_bytes=256 * 1024 * 1024):
-        if mode not in ("live", "synced"):
-            raise ValueError(f'mode is "live" or "synced", not {mode!r}')
+        if mode not in ("live", "marked", "synced"):
+            raise ValueError(f'mode is "live", "marked" or "synced", not {mode!r}')
         self.path = os.fspath(path)
         self.live = mode == "live"
+        self._to_sync = mode == "synced"
         self.max_section_bytes = max_section_bytes
         self._keys = keys
         self._detail = ""
@@ -103,7 +104,8 @@ cdef class SegmentReader:
 
     def set_synced_offset(self, int64_t offset):
         """In "synced" mode take only sections that end at or before this logical offset."""
-        self._synced_offset = offset
+        if self._to_sync:
+            self._synced_offset = offset
 
     def seek(self, int64_t offset):
         """Go on after this logical offset: 0, or the end of an entry or a section.

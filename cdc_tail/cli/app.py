@@ -37,8 +37,8 @@ EXIT_CODES = """
 0 done · 1 differences found (`verify`), a check failed (`doctor`), or an unforeseen error ·
 2 wrong option or setting · 3 credentials · 4 Cassandra does not answer · 5 the archive does not
 answer · 10-13 a segment is corrupt, of an unknown format, or of an unknown table · 20-23 PostgreSQL
-is away, the mirror differs from its definition, or refuses a row · 30-32 another process holds the
-node's lease, or segments are gone · 130 interrupted
+is away, the mirror differs from its definition, or refuses a row · 30-33 another process holds the
+node's lease, segments are gone, or PostgreSQL has lost commits · 130 interrupted
 
 Settings: a TOML file (--config), environment variables (see .env.example), options; later wins.
 """

@@ -39,9 +39,9 @@ def run(
     read: Annotated[
         str | None,
         typer.Option(
-            help="live: changes as soon as they are written (default); synced: once the node has"
-            " synced them to disk.",
-            metavar="live|synced",
+            help="live: changes as soon as they are written (default); marked: once a crash of the"
+            " node's process would not undo them; synced: once the node has synced them to disk.",
+            metavar="live|marked|synced",
         ),
     ] = None,
     keep_segments: Annotated[
@@ -52,6 +52,14 @@ def run(
             " them once they are committed (default).",
         ),
     ] = None,
+    accept_gap: Annotated[
+        bool,
+        typer.Option(
+            "--accept-gap",
+            help="Start although segments with unread changes are gone: their changes are missing"
+            " until `cdc-tail snapshot` has copied the tables. Later losses still stop it.",
+        ),
+    ] = False,
     http_port: Annotated[
         int | None, typer.Option(help="Port of the status page; 0 takes a free one.")
     ] = None,
@@ -87,7 +95,7 @@ def run(
     metrics = Metrics()
     credentials = postgres_credentials(settings)
     database = Database(settings, credentials)
-    pipeline = Pipeline(settings, Reporter(board, metrics), database)
+    pipeline = Pipeline(settings, Reporter(board, metrics), database, accept_gap=accept_gap)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: pipeline.stop())
     with contextlib.ExitStack() as stack:

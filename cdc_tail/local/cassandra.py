@@ -209,18 +209,25 @@ class CassandraNode:
         Attaches to the running JVM (about 0.6 s), so no JMX port is open. Raises LocalStackError
         with the tool's output if the call fails.
         """
+        wanted = ["-mc", "-op", operation]
+        for argument in arguments:
+            wanted += ["-a", argument]
+        return self._mx(mbean, operation, wanted)
+
+    def attribute(self, mbean: str, name: str) -> str:
+        """What the tool prints of an attribute of one of the node's MBeans; as `invoke`."""
+        return self._mx(mbean, name, ["-mg", "-f", name])
+
+    def _mx(self, mbean: str, what: str, wanted: list[str]) -> str:
         tool = fetch([jar for jar in read_lock("5.0") if jar.group in ATTACH_TOOL_GROUPS])
         command = [str(java()), "-XX:TieredStopAtLevel=1", "-cp", ":".join(map(str, tool))]
-        command += ["org.gridkit.jvmtool.SJK", "mx", "-p", str(self.pid), "-b", mbean, "-mc"]
-        command += ["-op", operation]
-        for argument in arguments:
-            command += ["-a", argument]
+        command += ["org.gridkit.jvmtool.SJK", "mx", "-p", str(self.pid), "-b", mbean, *wanted]
         done = subprocess.run(
             command, check=False, capture_output=True, text=True, cwd=self.directory
         )
         if done.returncode != 0:
             raise LocalStackError(
-                f"{mbean} {operation} failed on Cassandra {self.series}",
+                f"{mbean} {what} failed on Cassandra {self.series}",
                 hint="check that the node runs and that the operation exists in this version",
                 log_tail=done.stdout + done.stderr,
             )

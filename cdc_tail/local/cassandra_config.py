@@ -40,7 +40,6 @@ OPENS = (
     "java.base/sun.nio.ch",
     "jdk.management/com.sun.management.internal",
 )
-
 LOGBACK = """<configuration>
   <appender name="FILE" class="ch.qos.logback.core.FileAppender">
     <file>{log_file}</file>
@@ -57,7 +56,8 @@ class NodeOptions:
 
     `commitlog_compression` is a compressor's class name such as "LZ4Compressor". `encryption` is
     the whole `transparent_data_encryption_options` map. `yaml` is merged last and wins, in the
-    words of the node's own version. `seeds` is for clusters: `host:storage_port` of another node.
+    words of the node's own version. `seeds` (`host:storage_port` of another node) and the token of
+    a node that does not bootstrap are for clusters.
     """
 
     commitlog_segment_size_mib: int | None = None
@@ -67,6 +67,7 @@ class NodeOptions:
     encryption: Mapping[str, Any] | None = None
     cdc_total_space_mib: int | None = None
     seeds: str | None = None
+    initial_token: int | None = None
     heap_mib: int = 1024
     jvm_options: tuple[str, ...] = ()
     yaml: Mapping[str, Any] = field(default_factory=dict)
@@ -111,6 +112,8 @@ def cassandra_yaml(
     }
     if series == "3.11":
         config["start_rpc"] = False
+    if options.initial_token is not None:
+        config |= {"initial_token": str(options.initial_token), "auto_bootstrap": False}
     if options.commitlog_compression:
         config["commitlog_compression"] = [{"class_name": options.commitlog_compression}]
     if options.storage_compatibility_mode:

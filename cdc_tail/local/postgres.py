@@ -215,6 +215,42 @@ class PostgresServer:
         self.stop()
         return self.start()
 
+    def standby(self) -> PostgresServer:
+        """Another server, to be started, that follows this one (which runs) until `promote`."""
+        follower = PostgresServer(settings=self.settings, programs=self._programs)
+        follower.directory.mkdir(parents=True, exist_ok=True)
+        as_user = follower._as_user()
+        programs = self._programs or _wheel_programs(bool(as_user))
+        command = [str(programs / "pg_basebackup"), "-D", str(follower.data), "-d", self.dsn]
+        command += ["--write-recovery-conf", "--checkpoint=fast", "--no-sync"]
+        done = subprocess.run(
+            command, check=False, capture_output=True, text=True, cwd=follower.directory, **as_user
+        )
+        if done.returncode != 0:
+            raise LocalStackError(
+                f"pg_basebackup could not create {follower.data}", log_tail=done.stderr
+            )
+        shutil.copy2(self.directory / "password", follower.directory / "password")
+        return follower
+
+    def promote(self) -> None:
+        """Make a standby the primary, and wait until it is."""
+        import psycopg
+
+        with psycopg.connect(self.dsn, autocommit=True) as connection:
+            connection.execute("SELECT pg_promote()")
+
+    def limit_file_size(self, size_bytes: int | None) -> None:
+        """Let no file grow larger than this, as on a full disk; None ends it.
+
+        It needs no root: util-linux's prlimit runs as the server's own user.
+        """
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        limit = "unlimited" if size_bytes is None else str(size_bytes)
+        for pid in (str(self.pid), *children):
+            command = ["prlimit", "--pid", pid, f"--fsize={limit}:"]
+            subprocess.run(command, check=True, cwd=self.directory, **self._as_user())
+
     def create_database(self, name: str) -> str:
         """Create an empty database and return its connection URI."""
         import psycopg

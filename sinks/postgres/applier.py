@@ -7,8 +7,7 @@ one order. What is decided, `parsers._work` decides; this module only asks and w
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Final
 from uuid import UUID
 
@@ -16,11 +15,12 @@ import psycopg
 from psycopg import sql
 
 from cdc_tail.errors import MirrorChanged, RowRejected, SchemaMismatch, SinkUnavailable
+from cdc_tail.failpoints import point
 from parsers._work import RelationWork
 from parsers.decoder import Batch, CompiledTable
 from sinks.base import Applied
 from sinks.postgres.binary import Binary, BinaryDumper
-from sinks.postgres.catalog import Connection, Mirror
+from sinks.postgres.catalog import BUCKETS, Connection, Mirror
 from sinks.postgres.refusal import Refusal, apply_by_halves, is_of_rows
 from sinks.postgres.scan import scanned
 from sinks.postgres.target import Target, make_target
@@ -39,7 +39,8 @@ _COPY_BYTES: Final = 1 << 17
 
 _LOCK_BUCKETS: Final = b"""
 SELECT b.mirror_id, b.bucket, b.generation,
-       b.newest_dead_row_us, b.newest_partition_us, b.truncated_us
+       b.newest_dead_row_us, b.newest_partition_us, b.truncated_us,
+       floor(extract(epoch FROM clock_timestamp()))::int8
   FROM cdc_tail.bucket b
   JOIN unnest($1::int4[], $2::int2[]) AS wanted (mirror_id, bucket) USING (mirror_id, bucket)
  ORDER BY b.mirror_id, b.bucket
@@ -122,6 +123,14 @@ class PostgresSink:
             for target in targets
         }
 
+    def mirror_ids(self, table_ids: Collection[UUID]) -> list[int]:
+        """The mirrors attached to these tables."""
+        return [
+            mirror_id
+            for mirror_id, (compiled, _) in self.targets().items()
+            if compiled.table.id in table_ids
+        ]
+
     def owners(self) -> dict[int, tuple[CompiledTable, bool]]:
         """By mirror id: the table attached to it, and whether the mirror holds its static rows."""
         return {
@@ -138,20 +147,24 @@ class PostgresSink:
         now_s: int | None = None,
         refused: Callable[[list[Refusal]], None] | None = None,
         stored_until_us: int | None = None,
+        whole: Collection[int] = (),
     ) -> Applied:
         """Merge the batch into the mirrors and commit, with what `commit` writes.
 
-        `now_s` (epoch seconds) decides what has expired; the present by default. With `refused` the
-        rows that PostgreSQL refuses are left out, and told to it before `commit` is called. Of the
-        rows that are stored, what was written up to `stored_until_us` is deleted. Raises
-        SinkUnavailable where the same batch may succeed later, SchemaMismatch where a mirror has
-        changed (attach it again), RowRejected where PostgreSQL refuses a value.
+        `now_s` (epoch seconds) decides what has expired; PostgreSQL's present by default, because
+        what a wrong local clock let expire would not come back. With `refused` the rows that
+        PostgreSQL refuses are left out, and told to it before `commit` is called. Of the rows that
+        are stored, what was written up to `stored_until_us` is deleted. `whole` are ids of mirrors
+        of which `commit` changes every bucket: they are locked in one order with those of the
+        batch.
+
+        Raises SinkUnavailable where the same batch may succeed later, SchemaMismatch where a mirror
+        has changed (attach it again), RowRejected where PostgreSQL refuses a value.
         """
-        now = int(time.time()) if now_s is None else now_s
         try:
             try:
                 with self.connection.transaction():
-                    applied = self._apply(batch, now, stored_until_us)
+                    applied = self._apply(batch, now_s, stored_until_us, whole)
                     commit(self.connection)
                 return applied
             except psycopg.Error as error:
@@ -159,9 +172,11 @@ class PostgresSink:
                     raise
             with self.connection.transaction():
                 # All at once and first, as everybody takes them; the parts take them again.
-                self._lock(self._works(batch))
+                self._lock(self._works(batch), whole)
                 applied, refusals = apply_by_halves(
-                    self.connection, batch, lambda part: self._apply(part, now, stored_until_us)
+                    self.connection,
+                    batch,
+                    lambda part: self._apply(part, now_s, stored_until_us),
                 )
                 refused(refusals)
                 commit(self.connection)
@@ -169,15 +184,22 @@ class PostgresSink:
         except psycopg.Error as error:
             raise translated(error) from error
 
-    def _apply(self, batch: Batch, now_s: int, stored_until_us: int | None) -> Applied:
+    def _apply(
+        self,
+        batch: Batch,
+        now_s: int | None,
+        stored_until_us: int | None,
+        whole: Collection[int] = (),
+    ) -> Applied:
         applied = Applied()
         works = self._works(batch)
-        self._lock(works)
+        locked_at_s = self._lock(works, whole)
+        point("sink.locked")
         self._read_rows(works)
         for target, work in works:
             if stored_until_us is not None:
                 work.delete_stored(stored_until_us)
-            applied += self._apply_relation(target, work, now_s)
+            applied += self._apply_relation(target, work, locked_at_s if now_s is None else now_s)
         return applied
 
     def _works(self, batch: Batch) -> list[tuple[Target, RelationWork]]:
@@ -194,12 +216,17 @@ class PostgresSink:
         works.sort(key=lambda pair: pair[0].mirror.mirror_id)
         return works
 
-    def _lock(self, works: Sequence[tuple[Target, RelationWork]]) -> None:
-        wanted = [
+    def _lock(self, works: Sequence[tuple[Target, RelationWork]], whole: Collection[int]) -> int:
+        """Own the buckets of the works and all of the mirrors in `whole`; PostgreSQL's time then.
+
+        Epoch seconds; 0 if there is nothing to lock.
+        """
+        wanted = {
             (target.mirror.mirror_id, bucket) for target, work in works for bucket in work.buckets()
-        ]
+        }
+        wanted |= {(mirror_id, bucket) for mirror_id in whole for bucket in range(BUCKETS)}
         if not wanted:
-            return
+            return 0
         by_mirror = {target.mirror.mirror_id: (target, work) for target, work in works}
         rows = self._execute(
             _LOCK_BUCKETS, [[pair[0] for pair in wanted], [pair[1] for pair in wanted]]
@@ -209,7 +236,9 @@ class PostgresSink:
                 "rows of cdc_tail.bucket are missing",
                 hint="something else wrote cdc_tail.bucket; restore it from a backup",
             )
-        for mirror_id, bucket, generation, dead_us, partition_us, truncated_us in rows:
+        for mirror_id, bucket, generation, dead_us, partition_us, truncated_us, _ in rows:
+            if mirror_id not in by_mirror:
+                continue
             target, work = by_mirror[mirror_id]
             if generation != target.mirror.generation:
                 raise MirrorChanged(
@@ -219,6 +248,7 @@ class PostgresSink:
             past_us = self.past_truncation_us.get(target.mirror.table_id)
             is_past = truncated_us is None or (past_us is not None and past_us >= truncated_us)
             work.set_watermarks(bucket, dead_us, partition_us, None if is_past else truncated_us)
+        return int(rows[0][-1])
 
     def _read_rows(self, works: Sequence[tuple[Target, RelationWork]]) -> None:
         """Ask for the states of all rows of all relations in one round trip."""
@@ -244,6 +274,7 @@ class PostgresSink:
             numbers, *values = self._arrays(target.read_values(columns), [Binary(tied)])
             work.load_values(numbers, columns, values)
             work.decide(now_s)
+        point("sink.read")
         applied = self._write(target, work)
         scan = work.scan_keys()
         if scan is not None:
@@ -260,6 +291,7 @@ class PostgresSink:
         gone_keys = work.gone_keys()
         if gone_keys is not None:
             self._expect(gone, target.delete, [Binary(gone_keys)], target)
+            point("sink.deleted")
         changes = work.changed_rows()
         if changes is not None:
             rows, masks, attributes = changes
@@ -269,19 +301,25 @@ class PostgresSink:
                 [Binary(rows), *map(Binary, masks)],
                 target,
             )
+            point("sink.updated")
         if new:
             with self.connection.cursor() as cursor, cursor.copy(target.copy) as copy:
                 while (data := work.new_rows(_COPY_BYTES)) is not None:
                     copy.write(data)
+                    point("sink.copying")
+            point("sink.copied")
         dead_rows = work.dead_rows()
         if dead_rows is not None:
             self._execute(_KEEP_DEAD, [*map(Binary, dead_rows), mirror_id])
+            point("sink.dead_rows")
         expiries = work.expiries()
         if expiries is not None:
             self._execute(_KEEP_EXPIRIES, [*map(Binary, expiries), mirror_id])
+            point("sink.expiries")
         tombstones = work.partition_tombstones()
         if tombstones is not None:
             self._execute(_KEEP_PARTITIONS, [*map(Binary, tombstones), mirror_id])
+            point("sink.tombstones")
         raised = work.raised_watermarks()
         if raised:
             self._execute(
@@ -293,6 +331,7 @@ class PostgresSink:
                     [partition_us for _, partition_us in raised.values()],
                 ],
             )
+            point("sink.watermarks")
         return Applied(
             inserted=new,
             updated=changed,

@@ -208,6 +208,21 @@ CREATE TABLE IF NOT EXISTS cdc_tail.parked (
 );
 CREATE INDEX IF NOT EXISTS parked_table ON cdc_tail.parked (table_id);
 
+-- Mutations that were applied as they were written, and that the node forgot when it crashed.
+CREATE TABLE IF NOT EXISTS cdc_tail.forgotten (
+    node          text NOT NULL,
+    segment_id    bigint NOT NULL,
+    "offset"      bigint NOT NULL,
+    ordinal       int NOT NULL,
+    keyspace_name text NOT NULL,
+    table_name    text NOT NULL,
+    partition_key bytea NOT NULL,
+    found_at      timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (node, segment_id, "offset", ordinal)
+);
+COMMENT ON TABLE cdc_tail.forgotten IS
+    'partitions to be compared with Cassandra: another replica may still have what is here';
+
 -- Every definition of a table, by the position from which on it holds.
 CREATE TABLE IF NOT EXISTS cdc_tail.schema_history (
     node          text NOT NULL,

@@ -5,13 +5,13 @@ Any number of sidecars may sweep the same database: whoever comes second finds n
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Final
 
 import psycopg
 from psycopg import sql
 
+from cdc_tail.failpoints import point
 from parsers.decoder import Batch, Catalog, CompiledTable
 from sinks.base import Applied
 from sinks.postgres.applier import PostgresSink, translated
@@ -25,8 +25,10 @@ REFUSED_AGAIN_SECONDS: Final = 60
 # Rows of tables that this process does not mirror are left to those that do. Nothing is locked: the
 # buckets come first, here as everywhere.
 _DUE: Final = """
-SELECT mirror_id, pk, ck FROM cdc_tail.expiry
- WHERE due_at BETWEEN 0 AND %s AND mirror_id = ANY (%s)
+SELECT mirror_id, pk, ck, now_s
+  FROM cdc_tail.expiry,
+       (SELECT coalesce(%s, floor(extract(epoch FROM now()))::int8)) AS present (now_s)
+ WHERE due_at BETWEEN 0 AND now_s AND mirror_id = ANY (%s)
  ORDER BY due_at
  LIMIT %s
 """
@@ -68,24 +70,25 @@ class Sweeper:
     def expire(self, catalog: Catalog, *, now_s: int | None = None) -> Applied:
         """Bring up to `now_s` (epoch seconds) the rows of which something has expired.
 
-        At most ROWS_AT_ONCE of them: call again while `Applied.rows` says that there were some.
-        Raises what PostgresSink.apply raises; nothing is taken then.
+        PostgreSQL's present by default. At most ROWS_AT_ONCE of them: call again while
+        `Applied.rows` says that there were some. Raises what PostgresSink.apply raises; nothing
+        is taken then.
         """
-        now = int(time.time()) if now_s is None else now_s
         owners: dict[int, tuple[CompiledTable, bool]] = self._sink.owners()
         connection = self._sink.connection
         try:
             with connection.transaction():
-                due = connection.execute(_DUE, (now, list(owners), ROWS_AT_ONCE)).fetchall()
+                due = connection.execute(_DUE, (now_s, list(owners), ROWS_AT_ONCE)).fetchall()
         except psycopg.Error as error:
             raise translated(error) from error
         if not due:
             return Applied()
         batch = Batch(catalog)
-        for mirror_id, partition_key, clustering in due:
+        for mirror_id, partition_key, clustering, _ in due:
             compiled, static = owners[mirror_id]
             batch.touch(compiled, partition_key, clustering, static)
-        columns = [list(column) for column in zip(*due, strict=True)]
+        *columns, present = (list(column) for column in zip(*due, strict=True))
+        now = present[0]
         refused: list[tuple[CompiledTable, bytes]] = []
 
         def refuse(refusals: list[Refusal]) -> None:
@@ -112,15 +115,18 @@ class Sweeper:
         connection = self._sink.connection
         try:
             with connection.transaction():
-                return sum(
+                purged = sum(
                     connection.execute(
                         _PURGE.format(table=sql.Identifier(table)), {"limit": ROWS_AT_ONCE}
                     ).rowcount
                     for table in _PURGED
                 )
+                point("sweep.purged")
+            return purged
         except psycopg.Error as error:
             raise translated(error) from error
 
 
 def _forget(connection: Connection, due: list[list[object]], now_s: int) -> None:
     connection.execute(_DONE, (*due, now_s))
+    point("sweep.expired")

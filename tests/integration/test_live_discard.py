@@ -18,6 +18,7 @@ from tests.support.sidecar import Sidecar, wait_until
 
 ROWS = 2000  # of 1.5 kB: nearly three segments of 1 MiB
 PADDING = "x" * 1500
+KILLS_AT_MOST = 4
 
 
 def write(session: Any, numbers: range) -> None:
@@ -141,7 +142,7 @@ def test_node_killed_while_it_is_tailed(
         node.kill()
         node.start()
         session = node.session("crash")
-        # Replay shows deleted segments once more: their changes are known, and change nothing.
+        # Replay shows deleted segments once more: they are known, and not read again.
         session.execute("DELETE FROM t WHERE k = 0")
         session.execute("UPDATE t SET v = 'new' WHERE k = 1")
         rows = assert_mirror_equals_select(node, "crash", database)
@@ -151,4 +152,47 @@ def test_node_killed_while_it_is_tailed(
         assert rows == {"crash.t": ROWS - 1}
         status = sidecar.status()
         assert status["state"] == "live" and status["lost_segments"] == 0
-        assert status["dead_letters"] == status["parked"] == 0
+        assert status["dead_letters"] == status["parked"] == status["forgotten_mutations"] == 0
+        assert mutations(database) == ROWS + 2
+
+
+def write_and_kill(node: CassandraNode, dsn: str, sidecar: Sidecar) -> None:
+    """Write, kill the node at once, and start it again once the mirror has what was written."""
+    written = mutations(dsn) + 5
+    write(node.session("forgets"), range(5))
+    node.kill()
+    wait_until(lambda: mutations(dsn) >= written, sidecar)
+    node.start()
+    wait_until(lambda: not sidecar.status()["backlog_segments"], sidecar)
+    time.sleep(2)
+
+
+@pytest.mark.long
+def test_what_a_killed_node_forgets_is_told(
+    new_cassandra_node: NodeFactory, postgres: PostgresServer, database: str, tmp_path: Path
+) -> None:
+    node = new_cassandra_node("5.0")
+    space = Keyspace.create(node, "forgets")
+    space.session.execute("CREATE TABLE t (k int PRIMARY KEY, v text) WITH cdc = true")
+    marked_database = postgres.create_database("marked")
+    live = Sidecar(node, database, tmp_path, settings={"watch.keep_segments": True})
+    marked = Sidecar(
+        node,
+        marked_database,
+        tmp_path,
+        settings={"watch.keep_segments": True, "watch.read": "marked"},
+    )
+    with live, marked:
+        live.wait_live()
+        marked.wait_live()
+        # Until the kill falls between a write and the marker behind it, one each 100 ms.
+        for _ in range(KILLS_AT_MOST):
+            write_and_kill(node, database, live)
+            if live.status()["forgotten_mutations"]:
+                break
+        told = one_value(database, "SELECT count(*) FROM cdc_tail.forgotten WHERE table_name = 't'")
+        assert told > 0, live
+        assert told == live.status()["forgotten_mutations"]
+        assert live.metric("cdc_forgotten_mutations_total") == told
+        assert_mirror_equals_select(node, "forgets", marked_database)
+        assert marked.status()["forgotten_mutations"] == 0

@@ -16,13 +16,21 @@ RETRY_SECONDS = 0.2
 
 
 def assert_mirror_equals_select(
-    node: CassandraNode, keyspace: str, dsn: str, *, settle_seconds: float = SETTLE_SECONDS
+    node: CassandraNode,
+    keyspace: str,
+    dsn: str,
+    *,
+    settle_seconds: float = SETTLE_SECONDS,
+    consistency: int | None = None,
 ) -> dict[str, int]:
     """Every CDC table of the keyspace has a mirror that becomes equal to its SELECT.
 
-    Nothing else may write meanwhile. Returns the number of rows by "keyspace.table".
+    Nothing else may write meanwhile. `consistency` is the driver's level of the SELECT.
+    Returns the number of rows by "keyspace.table".
     """
     raw = raw_session(node)
+    if consistency is not None:
+        raw.cluster.profile_manager.default.consistency_level = consistency
     tables = {f"{keyspace}.{name}": id_ for name, id_ in _cdc_tables(node, keyspace).items()}
     assert tables
     deadline = time.monotonic() + settle_seconds

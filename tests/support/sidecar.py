@@ -10,19 +10,22 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from cdc_tail.failpoints import VARIABLE as FAILPOINT_VARIABLE
 from cdc_tail.local.cassandra import CassandraNode
 from cdc_tail.local.ports import free_ports
 
 START_SECONDS = 60
 STOP_SECONDS = 60
 POLL_SECONDS = 0.02
+JUMPING_CLOCK = Path(__file__).parent / "jumping_clock"
+JUMP_VARIABLE = "CDC_TAIL_TEST_CLOCK"
 # What a developer's shell may set; a test says everything itself.
 FOREIGN_VARIABLES = ("CDC_TAIL_", "CASSANDRA_", "POSTGRES_", "VAULT_")
 
@@ -67,6 +70,7 @@ class Sidecar:
             "log.level": "debug",
         }
         self.settings = values | dict(settings or {})
+        self.variables: dict[str, str] = {}
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -90,13 +94,20 @@ class Sidecar:
             timeout=120,
         )
 
-    def start(self) -> Self:
-        """Start the process and return at once."""
+    def with_clock(self, file: Path) -> Self:
+        """Its processes add the seconds that stand in `file` to what Python's clock says."""
+        self.variables = {"PYTHONPATH": str(JUMPING_CLOCK), JUMP_VARIABLE: str(file)}
+        return self
+
+    def start(self, failpoint: str | None = None, options: Sequence[str] = ()) -> Self:
+        """Start the process and return at once; see cdc_tail.failpoints for how one is named."""
         assert self.process is None or self.process.poll() is not None
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "cdc_tail", "run"],
-                env=self.environment,
+                [sys.executable, "-m", "cdc_tail", "run", *options],
+                env=self.environment
+                | self.variables
+                | ({FAILPOINT_VARIABLE: failpoint} if failpoint else {}),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -106,7 +106,11 @@ def test_an_empty_variable_is_not_set() -> None:
     [
         ({"POSTGRES_PORT": "x"}, r"postgres\.port \(POSTGRES_PORT\): .*integer", "Port of"),
         ({"CDC_TAIL_POSTGRES_PORT": "70000"}, r"postgres\.port .*less than or equal", ""),
-        ({"CDC_TAIL_WATCH_READ": "liv"}, r"watch\.read .*'live' or 'synced'", "synced: only"),
+        (
+            {"CDC_TAIL_WATCH_READ": "liv"},
+            r"watch\.read .*'live', 'marked' or 'synced'",
+            "synced: only",
+        ),
         ({"CDC_TAIL_BATCH_MAX_BYTES": "3"}, r"batch\.max_bytes .*between 65,536", ""),
         ({"CDC_TAIL_POSTGRES_HOTS": "x"}, "CDC_TAIL_POSTGRES_HOTS is no setting", "POSTGRES_HOST"),
         ({"CDC_TAIL_CONFIG": "/no/such.toml"}, "/no/such.toml can't be read", "--config"),

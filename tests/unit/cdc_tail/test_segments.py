@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from cdc_tail import segments
 from cdc_tail.segments import Segment, Segments
 from cdc_tail.watch import list_segments
 from checkpoints.model import SegmentProgress
@@ -101,7 +102,6 @@ def test_a_completed_segment_is_done_only_after_its_commit(node: NodeFolder, tai
     assert tail.done == [1]
     assert tail.read() == []
     tail.segments.discarded(SEGMENT_ID + 1)
-    assert tail.segments.take_forgotten() == [SEGMENT_ID + 1]
     assert tail.segments.take_forgotten() == []
 
 
@@ -201,7 +201,6 @@ def test_a_segment_deleted_while_read_is_read_to_its_end(node: NodeFolder, tail:
     assert progress.finished
     assert tail.segments.take_lost() == []
     assert tail.done == []
-    assert tail.segments.take_forgotten() == [SEGMENT_ID + 1]
 
 
 def test_a_segment_deleted_before_it_was_read_is_lost(node: NodeFolder, tail: Tail) -> None:
@@ -228,11 +227,26 @@ def test_a_segment_gone_at_the_start_is_lost_if_it_was_not_finished(node: NodeFo
         },
     )
     tail.look()
-    assert [one.segment for one in tail.segments.take_lost()] == ["3"]
-    assert tail.segments.take_forgotten() == [1, 2, 3]
+    assert [one.position for one in tail.segments.take_lost()] == ["3:100"]
+    assert tail.segments.take_forgotten() == [2, 3]
 
 
-def test_a_segment_that_comes_back_after_its_discard_is_read_again(
+def test_what_is_remembered_of_finished_segments_is_bounded(
+    node: NodeFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(segments, "REMEMBERED", 3)
+    finished = {
+        number: SegmentProgress(number, 100, finished=True, holds_changes=True)
+        for number in (5, 1, 3, 2, 4)
+    }
+    tail = Tail(node, finished)
+    tail.look()
+    assert sorted(tail.segments.take_forgotten()) == [1, 2]
+    tail.look()
+    assert tail.segments.take_forgotten() == []
+
+
+def test_a_segment_that_comes_back_after_its_discard_is_not_read_again(
     node: NodeFolder, tail: Tail
 ) -> None:
     node.create(1)
@@ -247,7 +261,17 @@ def test_a_segment_that_comes_back_after_its_discard_is_read_again(
     tail.look()
     node.path(1).write_bytes(data)  # a crashed node links it anew when it replays
     tail.look()
-    assert tail.read() == [mutation(1)]
+    assert tail.read() == []
+    assert tail.done == [1]
+    tail.segments.discarded(SEGMENT_ID + 1)
+    restarted = Tail(
+        node, {SEGMENT_ID + 1: SegmentProgress(SEGMENT_ID + 1, 500, True, holds_changes=True)}
+    )
+    node.path(1).unlink()
+    restarted.look()
+    node.path(1).write_bytes(data)
+    restarted.look()
+    assert restarted.read() == [] and restarted.done == [1]
 
 
 def test_the_backlog_counts_final_segments(node: NodeFolder, tail: Tail) -> None:
@@ -257,8 +281,8 @@ def test_the_backlog_counts_final_segments(node: NodeFolder, tail: Tail) -> None
     node.complete(1)
     node.complete(2)
     tail.look()
-    segments, size_bytes = tail.segments.backlog()
-    assert segments == 2
+    waiting, size_bytes = tail.segments.backlog()
+    assert waiting == 2
     assert 0 < size_bytes <= 2 * 4096
     tail.read()
     tail.commit()
