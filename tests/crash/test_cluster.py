@@ -117,7 +117,7 @@ def test_three_nodes_and_three_sidecars(tmp_path: Path) -> None:
     with ExitStack() as stack:
         server = stack.enter_context(PostgresServer())
         cluster = stack.enter_context(CassandraCluster(options=options))
-        session = cluster.nodes[0].session()
+        session = cluster.nodes[0].session(idle_heartbeat_timeout=120)
         session.execute(
             "CREATE KEYSPACE shared WITH replication ="
             " {'class': 'SimpleStrategy', 'replication_factor': 3}"
@@ -130,11 +130,12 @@ def test_three_nodes_and_three_sidecars(tmp_path: Path) -> None:
         ]
         for sidecar in sidecars:
             stack.enter_context(sidecar)
-        writing = stack.enter_context(cluster_session(cluster))
-        writing.set_keyspace("shared")
+        session.set_keyspace("shared")
         tables = random_tables(SEED, TABLES)
         for statement in (*TYPES, *(table.cql for table in tables)):
-            writing.execute(statement)
+            session.execute(statement)
+        writing = stack.enter_context(cluster_session(cluster))
+        writing.set_keyspace("shared")
         traffic = Traffic(writing, tables)
         faults = Faults(cluster, sidecars, traffic, "shared")
         kinds = [faults.node_killed, faults.node_stopped, faults.sidecar_killed, faults.repaired]
@@ -177,12 +178,15 @@ def cluster_session(cluster: CassandraCluster) -> Iterator[Any]:
     profile = ExecutionProfile(
         load_balancing_policy=RoundRobinPolicy(),
         consistency_level=ConsistencyLevel.QUORUM,
-        request_timeout=10,
+        request_timeout=20,
     )
     driver = Cluster(
         [node.address for node in cluster],
         port=cluster.nodes[0].native_port,
         protocol_version=5,
+        connect_timeout=30,
+        control_connection_timeout=30,
+        idle_heartbeat_timeout=60,
         execution_profiles={EXEC_PROFILE_DEFAULT: profile},
         reconnection_policy=ConstantReconnectionPolicy(1, None),
     )
