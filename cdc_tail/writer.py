@@ -51,7 +51,7 @@ log = structlog.get_logger()
 _T = TypeVar("_T")
 
 _IS_DUE: Final = """
-SELECT FROM (SELECT %s::int8 AS now_s, %s::int[] AS mine) AS asked
+SELECT FROM (SELECT floor(extract(epoch FROM now()))::int8 AS now_s, %s::int[] AS mine) AS asked
  WHERE EXISTS (SELECT FROM cdc_tail.expiry
                 WHERE due_at BETWEEN 0 AND now_s AND mirror_id = ANY (mine))
 """
