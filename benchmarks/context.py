@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import statistics
 import tempfile
-from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -84,12 +82,3 @@ class Context:
         trace: TracebackType | None,
     ) -> None:
         self._stack.close()
-
-
-def interleaved(repeats: int, *runs: Callable[[], float]) -> list[float]:
-    """Medians of several figures that are taken in turn, so that a loaded moment meets them all."""
-    found: Sequence[list[float]] = [[] for _ in runs]
-    for _ in range(repeats):
-        for run, values in zip(runs, found, strict=True):
-            values.append(run())
-    return [statistics.median(values) for values in found]
