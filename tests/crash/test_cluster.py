@@ -91,7 +91,7 @@ class Faults:
     def _down(self, node: CassandraNode, end: Any) -> None:
         end(node)
         self._traffic.wait_for(200)  # the others keep hints for it
-        node.start()
+        node.start(timeout_seconds=300)
         self._cluster.wait_until_joined()
 
     def sidecar_killed(self, number: int) -> None:

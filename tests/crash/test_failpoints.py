@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+import psycopg
 import pytest
 
 from cdc_tail.failpoints import FAILPOINTS
@@ -24,6 +25,7 @@ from cdc_tail.local.cassandra import CassandraNode
 from cdc_tail.local.cassandra_config import NodeOptions
 from cdc_tail.local.ports import free_ports
 from cdc_tail.local.postgres import PostgresServer
+from cdc_tail.segments import REMEMBERED
 from tests.support.keyspace import Keyspace
 from tests.support.live import assert_mirror_equals_select, one_value
 from tests.support.sidecar import Sidecar, wait_until
@@ -114,7 +116,6 @@ PROVOKED: Final[dict[str, Provoke]] = {
     "discard.before": lambda writes, _: writes.fill(),
     "discard.log": lambda writes, _: writes.fill(),
     "discard.after": lambda writes, _: writes.fill(),
-    "commit.forgotten": lambda writes, _: writes.fill(),
     "commit.dead_letters": lambda writes, _: writes.refused(),
     "commit.truncated": lambda writes, _: writes.truncate(),
     "commit.schema": lambda writes, _: writes.alter(),
@@ -152,6 +153,16 @@ def dies(sidecar: Sidecar) -> None:
     assert sidecar.wait(DIES_WITHIN_SECONDS) == -signal.SIGKILL, sidecar
 
 
+def remember_too_many(dsn: str, node: str) -> None:
+    """More finished segments than are remembered: the next commit forgets the oldest."""
+    with psycopg.connect(dsn) as connection:
+        connection.execute(
+            "INSERT INTO cdc_tail.segment SELECT %s, n, 0, true, true"
+            " FROM generate_series(1, %s) AS n ON CONFLICT DO NOTHING",
+            (node, REMEMBERED + 100),
+        )
+
+
 def is_live_or_gone(sidecar: Sidecar) -> bool:
     """It has read all there was; or it met its end on the way."""
     if not sidecar.is_running:
@@ -185,6 +196,8 @@ def test_killed_at_every_place(
     for place in places:
         visit = chance.randint(1, 4) if place.startswith(OFTEN) else 1
         print(f"seed {SEED}: {place}@{visit}")
+        if place == "commit.forgotten":
+            remember_too_many(server.dsn, sidecar.name)
         sidecar.start(f"{place}@{visit}")
         if place in QUIET:
             dies(sidecar)

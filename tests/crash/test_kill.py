@@ -86,7 +86,10 @@ class Traffic:
 @pytest.fixture(scope="module")
 def node() -> Iterator[CassandraNode]:
     """A node of this module alone: its segments are deleted as they are applied."""
-    options = NodeOptions(commitlog_segment_size_mib=1, heap_mib=640)
+    # A write that times out on a busy machine may have been made: then nobody knows the count.
+    options = NodeOptions(
+        commitlog_segment_size_mib=1, heap_mib=640, yaml={"write_request_timeout": "60s"}
+    )
     with CassandraNode("5.0", options=options) as started:
         yield started
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from cdc_tail.local.cache import cache_dir, exclusive
 from cdc_tail.local.cassandra import CassandraNode, java
-from cdc_tail.local.jars import fetch, parse_lock
+from cdc_tail.local.jars import class_path, fetch, parse_lock
 
 TIMEOUT_SECONDS = 300
 _SOURCE = Path(__file__).parent / "Repair.java"
@@ -24,8 +24,9 @@ def repair(node: CassandraNode, keyspace: str) -> str:
 
     Raises CalledProcessError if the repair failed, TimeoutExpired if it did not end.
     """
-    command = [str(java()), "-cp", str(_classes()), "Repair", str(node.pid), keyspace]
-    return _run(command)
+    # Cassandra answers with classes of its own libraries.
+    classes = ":".join(map(str, (_classes(), *class_path(node.series))))
+    return _run([str(java()), "-cp", classes, "Repair", str(node.pid), keyspace])
 
 
 def _classes() -> Path:
