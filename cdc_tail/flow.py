@@ -22,7 +22,7 @@ from cdc_tail.mirrors import Mirrors
 from cdc_tail.origins import letters_of
 from cdc_tail.second_chance import MAX_BYTES, MAX_LETTERS, SecondChances
 from cdc_tail.writer import Truncated, Work, Writer
-from parsers.decoder import Truncation, schema_updates, truncations, view_mutation
+from parsers.decoder import Batch, Truncation, schema_updates, truncations, view_mutation
 from parsers.position import Position
 from sinks.base import Applied
 from sinks.postgres.catalog import Connection
@@ -141,13 +141,13 @@ class Flow:
             self._expected.append(one)
 
     def _truncate_expected(self) -> None:
-        """Apply what is expected of tables that have become known."""
-        waiting, self._expected = self._expected, []
-        for one in waiting:
-            if self.mirrors.is_mirrored(one.table_id):
-                self._flush(Work(truncated=[Truncated(one)]))
-            else:
-                self._expected.append(one)
+        """Apply what is expected of tables that are known, before anything that is past it."""
+        known = [one for one in self._expected if self.mirrors.is_mirrored(one.table_id)]
+        if known:
+            nothing = Batch(self.mirrors.catalog)
+            work = Work(truncated=[Truncated(one) for one in known])
+            self._insist(lambda: self.writer.apply(nothing, work))
+            self._expected = [one for one in self._expected if one not in known]
 
     def _truncate(self, truncation: Truncation, met_at: Position) -> None:
         """Apply a TRUNCATE and, again, what was logged between its position and its record."""
@@ -163,9 +163,9 @@ class Flow:
 
     def _flush(self, work: Work, unparked: Sequence[Parked] = ()) -> None:
         intake = self.intake
-        segments = intake.segments.to_commit()
-        if self._expected and not work.truncated:
+        if self._expected:
             self._truncate_expected()
+        segments = intake.segments.to_commit()
         work.segments = [one.progress() for one in segments]
         work.letters = intake.all_letters()
         work.parked = intake.parked

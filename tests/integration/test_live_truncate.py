@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
 import pytest
 
+from cdc_tail import config
 from cdc_tail.local.cassandra import CassandraNode
+from cdc_tail.replay import Replay
 from tests.conftest import NodeFactory
 from tests.support.keyspace import Keyspace
 from tests.support.live import assert_mirror_equals_select, one_value
@@ -18,7 +21,12 @@ from tests.support.sidecar import Sidecar, wait_until
 MakeKeyspace = Callable[[CassandraNode], Keyspace]
 
 TRUNCATES = 3
+SYNC_SECONDS = 11  # commitlog_sync_period is 10
 THE_FUTURE_US = 4_000_000_000_000_000
+
+
+def series_name(series: str) -> str:
+    return f"replayed_{series.replace('.', '_')}"
 
 
 class Writes:
@@ -94,3 +102,12 @@ def test_what_is_written_meanwhile_and_later_stays(
             ).fetchone() or (0,)
         assert found > 0
         assert one_value(database, "SELECT count(*) FROM cdc_tail.truncation") == TRUNCATES
+    # What a replay reads first: the part of the log that Cassandra has synced.
+    time.sleep(SYNC_SECONDS)
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {series_name(series)}".encode())
+    again = database.rpartition("/")[0] + "/" + series_name(series)
+    for dsn in (again, again, database):
+        options = {"postgres.dsn": dsn, "mirror.include": (f"{space.name}.*",)}
+        Replay(config.load(environ={}, options=options), [space.node.cdc_raw]).run()
+        assert_mirror_equals_select(space.node, space.name, dsn)
