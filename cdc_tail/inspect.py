@@ -15,6 +15,8 @@ from cdc_tail.schema_file import seed_from_file
 from cdc_tail.watch import SegmentFile
 from parsers.cql_types import CqlType, ListType, MapType, Native, SetType, UdtType
 from parsers.decoder import (
+    INCLUSIVE_ENDS,
+    INCLUSIVE_STARTS,
     Catalog,
     CompiledTable,
     build_catalog,
@@ -27,11 +29,15 @@ from parsers.render import render
 from parsers.schema import Column, Table
 from parsers.schema_log import SchemaLog
 from parsers.segment import SegmentReader, iter_entries
-from parsers.view import BoundView, ColumnView, DeletionView, RangeView, RowView, UpdateView
-
-# ClusteringPrefix.Kind: the ordinals of bounds that include the prefix they name.
-_INCLUSIVE_STARTS = frozenset({1, 2})
-_INCLUSIVE_ENDS = frozenset({5, 6})
+from parsers.view import (
+    BoundView,
+    ColumnView,
+    DeletionView,
+    RangeView,
+    RowView,
+    UpdateView,
+    partition_key_values,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,15 +144,7 @@ def describe_update(view: UpdateView) -> dict[str, Any]:
 
 def describe_key(table: Table, partition_key: bytes) -> dict[str, Any]:
     """The columns of a partition key from its bytes (format 5.2)."""
-    if len(table.partition_key) == 1:
-        values = [partition_key]
-    else:
-        values, position = [], 0
-        for _ in table.partition_key:
-            length = int.from_bytes(partition_key[position : position + 2])
-            values.append(partition_key[position + 2 : position + 2 + length])
-            position += 3 + length
-    return _named(table.partition_key, values)
+    return _named(table.partition_key, partition_key_values(table, partition_key))
 
 
 def _named(columns: Iterable[Column], values: Iterable[bytes | None]) -> dict[str, Any]:
@@ -235,8 +233,8 @@ def _cell_type(cql_type: CqlType, path: bytes | None) -> CqlType:
 
 def _range(table: Table, ranged: RangeView) -> dict[str, Any]:
     described = {
-        "start": _bound(table, ranged.start, _INCLUSIVE_STARTS),
-        "end": _bound(table, ranged.end, _INCLUSIVE_ENDS),
+        "start": _bound(table, ranged.start, INCLUSIVE_STARTS),
+        "end": _bound(table, ranged.end, INCLUSIVE_ENDS),
     }
     return described | (_deletion(ranged.deletion) if ranged.deletion else {})
 

@@ -98,6 +98,8 @@ DECLARATIONS: Final[tuple[Declaration, ...]] = (
         "cdc_expired_rows_total",
         "Rows that were removed, or lost values, because a TTL took effect.",
     ),
+    Declaration(Counter, "cdc_parquet_files_total", "Change files of the Parquet archive."),
+    Declaration(Counter, "cdc_parquet_changes_total", "Changes in those files."),
     Declaration(
         Counter,
         "cdc_purged_tombstones_total",

@@ -10,7 +10,7 @@ import secrets
 import socket
 import time
 from collections.abc import Callable
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import structlog
 
@@ -23,6 +23,7 @@ from cdc_tail.errors import (
     CdcTailError,
     CheckpointMoved,
     SinkError,
+    SinkUnavailable,
     SourceUnavailable,
 )
 from cdc_tail.failpoints import point
@@ -41,6 +42,9 @@ from cdc_tail.writer import Writer
 from parsers.position import Position
 from parsers.schema_log import SchemaLog
 from parsers.segment import SegmentReader
+
+if TYPE_CHECKING:
+    from cdc_tail.parquet import ParquetFeed
 
 log = structlog.get_logger()
 
@@ -94,6 +98,7 @@ class Pipeline:
         )
         self._guide = SchemaGuide(schema, settings.cassandra)
         self._keys = read_keys(settings)
+        self._feed = self._make_feed()
         self._listed_at = 0.0
         self._committed_at = 0.0
         self._expired_at_s = 0
@@ -130,6 +135,7 @@ class Pipeline:
                 self._turn(flow)
             self._report.state("stopping")
             self._flush(flow)
+            self._archive(flow, final=True)
 
     def _start(self) -> Flow:
         self._insist(self._writer.connect)
@@ -141,6 +147,8 @@ class Pipeline:
         point("start.seeded")
         self._insist(self._writer.update_mirrors)
         point("start.mirrored")
+        if self._feed is not None:
+            self._insist(self._feed.start)
         segments = Segments(self._insist(self._writer.read_segments), self._open_reader)
         batch = self._settings.batch
         intake = Intake(
@@ -200,6 +208,7 @@ class Pipeline:
         if is_due or (not intake.has_work and self._is_position_due(now, intake.segments)):
             self._flush(flow)
         self._report.progress(intake.segments, self._clock.opened_at, caught_up=caught_up)
+        self._archive(flow)
         self._sweep(now)
         self._insist(self._writer.renew_lease_if_due)
         if not self._guide.has_asked_node and self._guide.ask_node():
@@ -242,6 +251,37 @@ class Pipeline:
     def _flush(self, flow: Flow) -> None:
         flow.flush()
         self._discard(flow.intake.segments)
+
+    def _make_feed(self) -> ParquetFeed | None:
+        settings = self._settings
+        if settings.parquet.location is None:
+            return None
+        from cdc_tail.parquet import ParquetFeed  # pyarrow's 30 MB, where they are needed
+
+        return ParquetFeed(
+            settings.parquet,
+            settings.mirror,
+            settings.node,
+            self._open_reader,
+            self._writer.under_lease,
+        )
+
+    def _archive(self, flow: Flow, *, final: bool = False) -> None:
+        """Let the change files follow what is committed. Their trouble does not hold up tailing."""
+        feed = self._feed
+        if feed is None:
+            return
+        feed.note(flow.intake.segments)
+        schema = self._mirrors.log.schema
+        try:
+            while True:
+                files = feed.advance(schema, final=final)
+                self._report.files_written(files)
+                if not final or not feed.lag_segments:
+                    break
+        except SinkUnavailable as error:
+            self._report.error(error)
+            log.warning("change files wait", **error_fields(error))
 
     def _committed(self, committed: Committed) -> None:
         waited = time.monotonic() - (self._clock.opened_at or time.monotonic())
@@ -296,12 +336,18 @@ class Pipeline:
         if self._settings.watch.keep_segments:
             return
         for file in segments.discardable(KEPT_SECONDS):
+            if self._feed is not None and not self._feed.is_safe(file.segment_id):
+                continue
             if not self._overflow.settle(file):
                 return
             if file.archived:
                 segments.discarded(file.segment_id)
+                if self._feed is not None:
+                    self._feed.discarded(file.segment_id)
             elif self._discarder.discard(file.path):
                 segments.discarded(file.segment_id)
+                if self._feed is not None:
+                    self._feed.discarded(file.segment_id)
                 self._report.discarded(self._discarder.discarded)
                 log.debug("segment discarded", segment=file.path.name)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from cdc_tail.errors import CdcTailError
 from cdc_tail.flow import Committed
@@ -16,6 +17,9 @@ from cdc_tail.status import ErrorStatus, State, StatusBoard
 from cdc_tail.watch import Listing
 from cdc_tail.writer import Writer
 from sinks.base import Applied
+
+if TYPE_CHECKING:
+    from sinks.parquet.manifest import ChangeFile
 
 # The pipeline turns a thousand times a second; its readers look far less often.
 PROGRESS_SECONDS: Final = 0.1
@@ -177,6 +181,12 @@ class Reporter:
     def expired(self, applied: Applied) -> None:
         """TTLs took effect."""
         self._metrics.counter("cdc_expired_rows_total").inc(applied.updated + applied.deleted)
+
+    def files_written(self, files: Sequence[ChangeFile]) -> None:
+        """Change files were committed."""
+        if files:
+            self._metrics.counter("cdc_parquet_files_total").inc(len(files))
+            self._metrics.counter("cdc_parquet_changes_total").inc(sum(f.changes for f in files))
 
     def purged(self, tombstones: int) -> None:
         """Tombstones were forgotten."""

@@ -203,6 +203,27 @@ class HttpSettings(Section):
     tls: ServerTlsSettings = ServerTlsSettings()
 
 
+class ParquetSettings(Section):
+    """The archive of every change as Parquet files."""
+
+    location: str | None = Field(
+        default=None,
+        description="Folder, or URI of an object store (s3://bucket/prefix, gs://...), for files of"
+        " every change; none are written when not given.",
+    )
+    roll_bytes: Annotated[ByteSize, _size_between(1 << 16, 1 << 30)] = Field(
+        default=ByteSize(16 << 20),
+        description="Write files once so many bytes of mutations wait; bounds our memory.",
+    )
+    roll_seconds: float = Field(
+        default=60,
+        ge=1,
+        le=3600,
+        description="Write files at the latest after this time; segments stay in cdc_raw until"
+        " then.",
+    )
+
+
 class LogSettings(Section):
     """What is logged and how."""
 
@@ -335,6 +356,7 @@ class Settings(Section):
     encryption: EncryptionSettings = EncryptionSettings()
     lease: LeaseSettings = LeaseSettings()
     http: HttpSettings = HttpSettings()
+    parquet: ParquetSettings = ParquetSettings()
     log: LogSettings = LogSettings()
     snapshot: SnapshotSettings = SnapshotSettings()
     vault: VaultSettings = VaultSettings()

@@ -225,6 +225,13 @@ class Writer:
         with self._transaction() as conn:
             return ask(conn)
 
+    def under_lease(self, act: Callable[[Connection], _T]) -> _T:
+        """What `act` does, in a transaction that only the holder of the lease can commit."""
+        assert self.lease is not None
+        with self._transaction() as conn:
+            self._checkpoints.renew(conn, self.lease)
+            return act(conn)
+
     def update_mirrors(self) -> None:
         """Bring the mirrors up to the schema known at a start."""
         with self._transaction():

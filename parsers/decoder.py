@@ -24,6 +24,8 @@ from parsers.system_tables import LOCAL_TABLE, SCHEMA_TABLES, SKIPPED_TABLE_IDS
 from parsers.view import RangeView, RowView, Stop, UpdateView
 
 __all__ = [
+    "INCLUSIVE_ENDS",
+    "INCLUSIVE_STARTS",
     "Batch",
     "Catalog",
     "CompiledTable",
@@ -51,8 +53,8 @@ OutcomeKind = Literal[
 
 # Kinds of bounds that include the prefix they name (`ClusteringPrefix.Kind`); a boundary does so
 # for one of the two ranges that meet there.
-_INCLUSIVE_STARTS = frozenset({1, 2})
-_INCLUSIVE_ENDS = frozenset({5, 6})
+INCLUSIVE_STARTS = frozenset({1, 2})
+INCLUSIVE_ENDS = frozenset({5, 6})
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,9 +193,9 @@ def _raw_range(ranged: RangeView) -> RawRange:
     return RawRange(
         start=(
             [v or b"" for v in ranged.start.values],
-            ranged.start.kind in _INCLUSIVE_STARTS,
+            ranged.start.kind in INCLUSIVE_STARTS,
         ),
-        end=([v or b"" for v in ranged.end.values], ranged.end.kind in _INCLUSIVE_ENDS),
+        end=([v or b"" for v in ranged.end.values], ranged.end.kind in INCLUSIVE_ENDS),
         deletion=(ranged.deletion.timestamp_us, ranged.deletion.local_time_s),
     )
 

@@ -108,3 +108,15 @@ class UpdateView:
     static: RowView | None
     rows: list[RowView]
     ranges: list[RangeView]
+
+
+def partition_key_values(table: Table, partition_key: bytes) -> list[bytes]:
+    """The serialized values of the columns of a partition key (format page, section 5.2)."""
+    if len(table.partition_key) == 1:
+        return [partition_key]
+    values, position = [], 0
+    for _ in table.partition_key:
+        length = int.from_bytes(partition_key[position : position + 2])
+        values.append(partition_key[position + 2 : position + 2 + length])
+        position += 3 + length
+    return values

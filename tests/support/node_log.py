@@ -153,14 +153,27 @@ class Node:
         self.schema_log.apply(*updates)
         self._start_batch(self._follow_schema())
 
+    def follow(self, mutations: Iterable[Logged]) -> Applied:
+        """Apply mutations in the order given, schema changes where they stand."""
+        self.applied = Applied()
+        mutations = list(mutations)
+        self._expect_those_of(mutations)
+        for one in mutations:
+            refused = self._add(one)
+            if refused is not None and refused[0] == "diverted":
+                self._settle("diverted", one.raw, one.log_version, None)
+            elif refused is not None:
+                self._note_refused(*refused)
+            if self._batch.events >= self._max_events:
+                self._apply()
+        self._finish()
+        return self.applied
+
     def take(self, mutations: Iterable[Logged]) -> Applied:
         """Apply mutations in the order given; schema changes among them must be known already."""
         self.applied = Applied()
         mutations = list(mutations)
-        for one in mutations:
-            if LOCAL_TABLE.id.bytes in one.raw:
-                views = view_mutation(one.raw, self._batch.catalog, one.log_version)
-                self._expect(truncations(views))
+        self._expect_those_of(mutations)
         for one in mutations:
             refused = self._add(one)
             if refused is not None and refused[0] != "diverted":
@@ -192,6 +205,12 @@ class Node:
     def _change_schema(self, raw: bytes, log_version: int) -> bool:
         views = view_mutation(raw, self._batch.catalog, log_version)
         return bool(self.schema_log.apply(*schema_updates(views)))
+
+    def _expect_those_of(self, mutations: Iterable[Logged]) -> None:
+        for one in mutations:
+            if LOCAL_TABLE.id.bytes in one.raw:
+                views = view_mutation(one.raw, self._batch.catalog, one.log_version)
+                self._expect(truncations(views))
 
     def _expect(self, found: Iterable[Truncation]) -> None:
         """Note TRUNCATEs before anything is applied, so that the order does not matter."""

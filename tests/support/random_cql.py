@@ -205,11 +205,28 @@ class RandomTable:
         rng = self.rng
         if self.counter:
             return self._count()
+        if rng.random() < 0.05:
+            return self._conditional()
         if rng.random() < 0.12:
             partition = self._draw(self.partition)
             several = [self._write(partition) for _ in range(rng.randint(2, 5))]
             return "BEGIN BATCH " + "; ".join(several) + "; APPLY BATCH"
         return self._write(self._draw(self.partition))
+
+    def write(self) -> str:
+        """A random write of one statement, which can stand in a batch."""
+        return self._write(self._draw(self.partition))
+
+    def _conditional(self) -> str:
+        """A write by Paxos, which takes its timestamp from its ballot."""
+        kept, self.writetimes_us = self.writetimes_us, ()
+        partition = self._draw(self.partition)
+        statement = self.rng.choice((self._insert, self._update, self._delete_row))(partition)
+        self.writetimes_us = kept
+        if not statement.startswith("INSERT"):
+            return f"{statement} IF EXISTS"
+        insert, _, using = statement.partition(" USING ")
+        return f"{insert} IF NOT EXISTS{' USING ' + using if using else ''}"
 
     def _draw(self, columns: Sequence[Column]) -> dict[str, str]:
         return {c.name: self.rng.choice(self._values[c.name]) for c in columns}
@@ -276,14 +293,24 @@ class RandomTable:
             sign = rng.choice("+-")
             return rng.choice((whole, f"{c.name} = {c.name} {sign} {{{element}}}"))
         return rng.choice(
-            (whole, f"{c.name} = {c.name} + [{element}]", f"{c.name} = [{element}] + {c.name}")
+            (
+                whole,
+                f"{c.name} = {c.name} + [{element}]",
+                f"{c.name} = [{element}] + {c.name}",
+                f"{c.name} = {c.name} - [{element}]",
+                f"{c.name}[{rng.randrange(2)}] = {element}",
+            )
         )
 
     def _delete_cells(self, partition: dict[str, str]) -> str:
         column = self.rng.choice(self.columns)
         what = column.name
-        if column.key is not None and self.rng.random() < 0.5:
-            what = f"{column.name}[{column.key(self.rng)}]"
+        if column.fields:
+            what = self.rng.choice((what, f"{what}.{self.rng.choice(tuple(column.fields))}"))
+        elif column.element is not None and self.rng.random() < 0.5:
+            element = column.key or column.element
+            at = "0" if column.type.startswith("list") else element(self.rng)
+            what = f"{column.name}[{at}]"
         key = partition if column.kind == "static" else partition | self._draw(self.clustering)
         return f"DELETE {what} FROM {self.name}{self._using(ttl=False)} WHERE {_where(key)}"
 
@@ -295,6 +322,8 @@ class RandomTable:
         rng = self.rng
         if not self.clustering:
             return self._delete_partition(partition)
+        if len(self.clustering) > 1 and len(set(self._order)) == 1 and rng.random() < 0.3:
+            return self._delete_tuples(partition)
         depth = rng.randrange(len(self.clustering))
         where = _where(partition | self._draw(self.clustering[:depth]))
         column = self.clustering[depth].name
@@ -303,6 +332,20 @@ class RandomTable:
         bounds.append(f"{column} {rng.choice(('<', '<='))} {rng.choice(values)}")
         wanted = " AND ".join(rng.choice((bounds, bounds[:1], bounds[1:])))
         return f"DELETE FROM {self.name}{self._using(ttl=False)} WHERE {where} AND {wanted}"
+
+    def _delete_tuples(self, partition: dict[str, str]) -> str:
+        """A slice by several clustering columns at once, or some rows by name."""
+        rng = self.rng
+        columns = self.clustering[: rng.randint(2, len(self.clustering))]
+        names = f"({', '.join(column.name for column in columns)})"
+        first, second = (f"({', '.join(self._draw(columns).values())})" for _ in range(2))
+        bounds = [f"{names} {rng.choice(('>', '>='))} {first}"]
+        bounds.append(f"{names} {rng.choice(('<', '<='))} {second}")
+        wanted = " AND ".join(rng.choice((bounds, bounds[:1], bounds[1:])))
+        if len(columns) == len(self.clustering) and rng.random() < 0.3:
+            wanted = f"{names} IN ({first}, {second})"
+        using = self._using(ttl=False)
+        return f"DELETE FROM {self.name}{using} WHERE {_where(partition)} AND {wanted}"
 
     def _delete_partition(self, partition: dict[str, str]) -> str:
         return f"DELETE FROM {self.name}{self._using(ttl=False)} WHERE {_where(partition)}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tests.reference.cursor import Cursor
 
@@ -29,6 +29,7 @@ class RowState:
     cells: dict[tuple[int, bytes | None, bool], StateCell] = field(default_factory=dict)
     values: dict[tuple[int, bytes | None], bytes] = field(default_factory=dict)
     clustering: bytes | None = None
+    partition_key: bytes | None = None
 
 
 def read_state(state: bytes) -> RowState:
@@ -80,8 +81,8 @@ def read_state(state: bytes) -> RowState:
             ttl_s,
         )
     if flags & 32:
-        found = RowState(
-            found.liveness, found.deletion, found.cells, found.values, cursor.vint_bytes()
-        )
+        found = replace(found, clustering=cursor.vint_bytes())
+    if flags & 128:
+        found = replace(found, partition_key=cursor.vint_bytes())
     assert cursor.remaining == 0
     return found

@@ -1,0 +1,166 @@
+"""Bundles of random histories on a real node, and their log applied in several ways.
+
+Many histories share one node, one wait for their TTLs and one pass over the log, so that each
+costs little. What differs is told by seed, with the way in which the log was applied.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any, Final
+
+import psycopg
+from cassandra import InvalidRequest
+
+from cdc_tail.local.cassandra import CassandraNode
+from cdc_tail.local.postgres import PostgresServer
+from tests.support.mirrored import differing
+from tests.support.mirrored_state import differing_states
+from tests.support.node_log import Logged, Node, mutations_of
+from tests.support.oracle import raw_session, read_table
+from tests.support.random_history import REFUSED, RandomHistory
+
+SHORT_TTL_SECONDS: Final = 2
+Tables = dict[str, dict[str, Any]]
+
+
+@dataclass
+class Bundle:
+    """Histories that were run on a node: what SELECT gives then, and their part of the log.
+
+    `tables` are by "keyspace.table".
+    """
+
+    histories: Sequence[RandomHistory]
+    now_s: int = 0
+    tables: Tables = field(default_factory=dict)
+    log: list[Logged] = field(default_factory=list)
+
+    @property
+    def keyspaces(self) -> set[str]:
+        return {history.keyspace for history in self.histories}
+
+
+def run(node: CassandraNode, histories: Sequence[RandomHistory]) -> Bundle:
+    """Run histories one after the other, and read what came of them."""
+    before = {one.position for one in _log_of(node)}
+    session = node.session(schema_metadata_enabled=False, token_metadata_enabled=False)
+    for history in histories:
+        session.execute(f"DROP KEYSPACE IF EXISTS {history.keyspace}")
+        session.execute(
+            f"CREATE KEYSPACE {history.keyspace} WITH replication = "
+            "{'class': 'SimpleStrategy', 'replication_factor': 1}"
+        )
+        session.execute(f"USE {history.keyspace}")
+        for statement in history.statements:
+            _execute(session, statement)
+    time.sleep(SHORT_TTL_SECONDS + 1)
+    bundle = Bundle(histories)
+    raw = raw_session(node)
+    for history in histories:
+        ids = {
+            row.table_name: str(row.id)
+            for row in session.execute(
+                "SELECT table_name, id FROM system_schema.tables WHERE keyspace_name = %s",
+                (history.keyspace,),
+            )
+        }
+        for name in history.tables:
+            read = read_table(raw, history.keyspace, name)
+            bundle.tables[f"{history.keyspace}.{name}"] = read | {"id": ids[name]}
+    bundle.now_s = int(time.time())
+    bundle.log = [one for one in _log_of(node) if one.position not in before]
+    for history in histories:
+        session.execute(f"DROP KEYSPACE {history.keyspace}")
+    for one in (raw, session):
+        one.cluster.shutdown()
+    return bundle
+
+
+def _execute(session: Any, statement: str) -> None:
+    try:
+        session.execute(statement)
+    except InvalidRequest as error:
+        if not any(reason in str(error) for reason in REFUSED):
+            raise AssertionError(statement) from error
+
+
+def _log_of(node: CassandraNode) -> list[Logged]:
+    return mutations_of(sorted(node.cdc_raw.glob("*.log")), live=True)
+
+
+Way = Callable[[Bundle, str, Random], list[Node]]
+
+
+def in_order(bundle: Bundle, dsn: str, rng: Random) -> list[Node]:
+    """As tailed: schema changes where they stand. Then all of it a second time."""
+    node = _node(bundle, dsn, max_events=rng.choice((1, 3, 17, 400)))
+    for _ in range(2):
+        node.follow(bundle.log)
+    return [node]
+
+
+def shuffled(bundle: Bundle, dsn: str, rng: Random) -> list[Node]:
+    """In any order, every mutation twice, in tiny batches."""
+    node = _node(bundle, dsn, max_events=7)
+    node.learn(bundle.log)
+    node.take(rng.sample(bundle.log * 2, 2 * len(bundle.log)))
+    return [node]
+
+
+def two_at_once(bundle: Bundle, dsn: str, rng: Random) -> list[Node]:
+    """Two sidecars, each with all mutations in an order of its own."""
+    nodes = [_node(bundle, dsn, max_events=rng.choice((5, 50))) for _ in range(2)]
+    orders = [rng.sample(bundle.log, len(bundle.log)) for _ in nodes]
+    failures: list[BaseException] = []
+
+    def take(node: Node, order: list[Logged]) -> None:
+        try:
+            node.take(order)
+        except BaseException as error:  # noqa: BLE001 - told to the thread that waits
+            failures.append(error)
+
+    for node in nodes:
+        node.learn(bundle.log)
+    threads = [threading.Thread(target=take, args=pair) for pair in zip(nodes, orders, strict=True)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failures:
+        raise failures[0]
+    return nodes
+
+
+WAYS: Final[tuple[Way, ...]] = (in_order, shuffled, two_at_once)
+
+
+def _node(bundle: Bundle, dsn: str, *, max_events: int) -> Node:
+    return Node(dsn, bundle.now_s, max_events=max_events, keyspaces=bundle.keyspaces)
+
+
+def differences(bundle: Bundle, server: PostgresServer, way: Way, seed: int) -> list[str]:
+    """Apply the bundle's log in one way to a new database; a line per difference from SELECT."""
+    name = f"histories_{way.__name__}_{seed}"
+    dsn = server.create_database(name)
+    nodes = []
+    try:
+        nodes = way(bundle, dsn, Random(seed))
+        with psycopg.connect(dsn) as connection:
+            found = [differing(connection, bundle.tables)]
+            found.append(differing_states(connection, bundle.tables))
+        rejected = [f"{way.__name__}: refused {one}" for node in nodes for one in node.rejections]
+    finally:
+        for node in nodes:
+            node.connection.close()
+        server.drop_database(name)
+    return rejected + [
+        f"{way.__name__} {table}: {line}"
+        for part in found
+        for table, lines in part.items()
+        for line in lines
+    ]
