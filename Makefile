@@ -96,7 +96,7 @@ security: $(BUILT)  ## known weaknesses of dependencies, and doubtful code
 sbom: $(BUILT)  ## bill of materials of an installation, CycloneDX, in build/sbom.json
 	@$(QUALITY)
 	@mkdir -p build && rm -rf build/sbom-environment && $(RUN)/python -m venv build/sbom-environment
-	@build/sbom-environment/bin/pip install --disable-pip-version-check -q '.[encryption]'
+	@build/sbom-environment/bin/pip install --disable-pip-version-check -q '.[encryption,tracing,vault]'
 	@build/sbom-environment/bin/pip uninstall --disable-pip-version-check -q -y pip setuptools
 	@$(RUN)/cyclonedx-py environment --pyproject pyproject.toml --mc-type application --output-reproducible \
 	  --output-file build/sbom.json build/sbom-environment/bin/python

@@ -14,9 +14,13 @@ class BatchClock:
     """
 
     def __init__(self, settings: BatchSettings) -> None:
+        self._opened_at: float | None = None
+        self.adopt(settings)
+
+    def adopt(self, settings: BatchSettings) -> None:
+        """These bounds hold from now on, for the open batch too."""
         self._max_age_seconds = settings.max_age_ms / 1000
         self._linger_seconds = settings.linger_ms / 1000
-        self._opened_at: float | None = None
 
     @property
     def opened_at(self) -> float | None:

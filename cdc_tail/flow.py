@@ -21,6 +21,7 @@ from cdc_tail.intake import Intake, Question
 from cdc_tail.mirrors import Mirrors
 from cdc_tail.origins import letters_of
 from cdc_tail.second_chance import MAX_BYTES, MAX_LETTERS, SecondChances
+from cdc_tail.tracing import Tracing
 from cdc_tail.writer import Truncated, Work, Writer
 from parsers.decoder import Batch, Truncation, schema_updates, truncations, view_mutation
 from parsers.position import Position
@@ -68,7 +69,7 @@ class Flow:
 
     `learn` is asked for the definition of an unknown table; it changes the schema log and says
     whether it did. `insist` does what needs the database, however often that must be tried;
-    `on_commit` is told of every transaction.
+    `on_commit` is told of every transaction, `tracing` of its way.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class Flow:
         learn: Callable[[Question], bool],
         insist: Insist,
         on_commit: Callable[[Committed], None],
+        tracing: Tracing | None = None,
     ) -> None:
         self.intake = intake
         self.mirrors = mirrors
@@ -87,6 +89,7 @@ class Flow:
         self._learn = learn
         self._insist = insist
         self._on_commit = on_commit
+        self._tracing = tracing or Tracing()
         self._chances: SecondChances | None = None  # not read from the database yet
         self._expected: list[Truncation] = []
         for table_id, past in writer.past.items():
@@ -97,11 +100,17 @@ class Flow:
 
         Raises the damage of a segment once everything before it is applied.
         """
-        while (question := self.intake.read()) is not None:
+        while (question := self._look()) is not None:
             self._settle(question)
         if self.intake.damage is not None:
             self.flush()
             raise self.intake.damage
+
+    def _look(self) -> Question | None:
+        began_ns = time.time_ns()
+        question = self.intake.read()
+        self._tracing.read(began_ns, found=self.intake.has_work)
+        return question
 
     def flush(self) -> None:
         """Apply the open batch with all that belongs to it, if there is anything."""
@@ -186,18 +195,25 @@ class Flow:
             known = ((one.position, one.raw, one.log_version) for one in kept)
             return letters_of(refusals, itertools.chain(known, read))
 
+        positions = [Position(one.segment_id, one.offset) for one in segments]
         began = time.monotonic()
-        point("batch.read")
-        applied = self._insist(lambda: self.writer.apply(batch, work, letters))
-        point("commit.after")
-        chances.settle(work.retried, work.refused)
-        self._tell_refused(work.refused)
+        with self._tracing.transaction(positions) as traced:
+            point("batch.read")
+            applied = self._insist(lambda: self.writer.apply(batch, work, letters))
+            point("commit.after")
+            stages = self._tracing.stages
+            stages.merging_ns, stages.merged_ns = work.merging_ns, work.merged_ns
+            traced.committed(
+                stages, mutations=batch.mutations, rows=applied.rows, mutation_bytes=batch.bytes
+            )
+            chances.settle(work.retried, work.refused)
+            self._tell_refused(work.refused)
         committed = Committed(
             applied,
             batch.mutations - len(work.retried),
             batch.bytes,
             time.monotonic() - began,
-            [Position(one.segment_id, one.offset) for one in segments],
+            positions,
             bool(work.letters or work.parked or work.unparked or work.refused or work.retried),
             intake.skipped_bytes,
             len(work.forgotten_writes),

@@ -74,6 +74,11 @@ class Intake:
         """Whether there is anything to apply."""
         return self.batch.mutations > 0 or bool(self.letters or self.parked)
 
+    def limit(self, *, max_events: int, max_bytes: int) -> None:
+        """These bounds hold from now on, for the open batch too."""
+        self._max_events = max_events
+        self._max_bytes = max_bytes
+
     def read(self) -> Question | None:
         """Read on. Returns what must be settled first, or None: then see the fields.
 

@@ -14,7 +14,8 @@ from cdc_tail.settings import LogSettings
 # Libraries that tell on INFO what only their authors want to know.
 _QUIET = ("uvicorn.error", "uvicorn.access", "watchdog")
 # The driver warns of every protocol version that it tries, and of hosts that it then raises for.
-_SILENT = ("cassandra",)
+# That traces are not taken, we tell ourselves, once.
+_SILENT = ("cassandra", "opentelemetry.exporter")
 
 
 def configure(settings: LogSettings, stream: IO[str] | None = None) -> None:

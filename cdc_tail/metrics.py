@@ -132,6 +132,12 @@ DECLARATIONS: Final[tuple[Declaration, ...]] = (
         "cdc_skipped_bytes_total",
         "Bytes of damaged sections passed over (only with watch.skip_corrupt).",
     ),
+    Declaration(
+        Counter,
+        "cdc_trace_spans_total",
+        "Spans given to the receiver of traces, by result: sent or failed.",
+        ("result",),
+    ),
     Declaration(Gauge, "cdc_build_info", "Always 1; the version is the label.", ("version",)),
 )
 

@@ -33,10 +33,12 @@ from cdc_tail.keys import read_keys
 from cdc_tail.log import error_fields
 from cdc_tail.mirrors import Mirrors
 from cdc_tail.overflow import Overflow
+from cdc_tail.reload import Reloader
 from cdc_tail.report import Reporter
 from cdc_tail.schema_guide import SchemaGuide
 from cdc_tail.segments import Segments
 from cdc_tail.settings import Settings
+from cdc_tail.tracing import Tracing
 from cdc_tail.watch import Hints, Pace, SegmentFile, list_segments
 from cdc_tail.writer import Writer
 from parsers.position import Position
@@ -75,11 +77,15 @@ class Pipeline:
         database: Database | None = None,
         *,
         accept_gap: bool = False,
+        tracing: Tracing | None = None,
+        reloader: Reloader | None = None,
     ) -> None:
         """`accept_gap`: what is found missing at the start is told, and does not end it."""
         self._settings = settings
         self._accept_gap = accept_gap
         self._report = reporter
+        self._tracing = tracing or Tracing()
+        self._reloader = reloader
         self._stopping = False
         self._hints = Hints(settings.cassandra.cdc_raw)
         self._pace = Pace(settings.watch.poll_min_ms / 1000, settings.watch.poll_max_ms / 1000)
@@ -165,6 +171,7 @@ class Pipeline:
             learn=self._learn,
             insist=self._insist,
             on_commit=self._committed,
+            tracing=self._tracing,
         )
         self._segments = segments
         flow.retry_parked()
@@ -193,6 +200,10 @@ class Pipeline:
     def _turn(self, flow: Flow) -> None:
         """Look at the folder when it is time to, read what is there, apply what is due."""
         intake = flow.intake
+        if self._reloader is not None and (settings := self._reloader.take()) is not None:
+            batch = settings.batch
+            self._clock.adopt(batch)
+            intake.limit(max_events=batch.max_rows, max_bytes=batch.max_bytes)
         now = time.monotonic()
         if now - self._listed_at >= LISTING_SECONDS:
             self._list(intake.segments)
@@ -383,6 +394,7 @@ class Pipeline:
                     raise
                 self._report.error(error)
                 self._report.postgres(up=False)
+                self._tracing.stumbled(error)
                 pause = BACK_OFF_SECONDS[min(tries, len(BACK_OFF_SECONDS) - 1)]
                 if tries == 0:
                     log.warning("waiting for PostgreSQL", **error_fields(error))
@@ -423,6 +435,7 @@ class Pipeline:
         if self._segments is not None:
             self._segments.close()
         self._overflow.close()
+        self._tracing.close()
 
 
 def _archive_of(settings: Settings) -> Archive | None:

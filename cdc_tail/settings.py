@@ -235,6 +235,38 @@ class LogSettings(Section):
     )
 
 
+class TracingSettings(Section):
+    """Where a trace of each transaction goes, if anywhere."""
+
+    url: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^/]",
+        description="Receiver of OTLP over HTTP, such as https://collector:4318 (/v1/traces is"
+        " added where there is no path). Without one, nothing is traced.",
+    )
+    sample_ratio: float = Field(
+        default=0.1, ge=0, le=1, description="Share of the transactions that are traced."
+    )
+    headers: SecretStr | None = Field(
+        default=None,
+        description="Headers to send along: name=value, separated by commas; a token, for one.",
+    )
+    queue_spans: int = Field(
+        default=2048,
+        ge=16,
+        le=1_000_000,
+        description="Spans that wait at most to be sent; beyond, the oldest are dropped.",
+    )
+    timeout_seconds: float = Field(
+        default=5, gt=0, le=60, description="Longest wait for the receiver, in the background."
+    )
+    ca: Path | None = Field(
+        default=None, description="CA certificates (PEM) of the receiver's; well-known ones if not."
+    )
+    certificate: Path | None = Field(default=None, description="Our certificate (PEM) for mTLS.")
+    key: Path | None = Field(default=None, description="Key (PEM) of our certificate.")
+
+
 class VaultSettings(Section):
     """A Vault (or OpenBao) that hands out PostgreSQL's role and the log's keys."""
 
@@ -358,6 +390,7 @@ class Settings(Section):
     http: HttpSettings = HttpSettings()
     parquet: ParquetSettings = ParquetSettings()
     log: LogSettings = LogSettings()
+    tracing: TracingSettings = TracingSettings()
     snapshot: SnapshotSettings = SnapshotSettings()
     vault: VaultSettings = VaultSettings()
 

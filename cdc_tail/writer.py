@@ -81,6 +81,9 @@ class Work:
     retried: list[DeadLetter] = field(default_factory=list)
     # Given by `Writer.apply`: letters of the rows that PostgreSQL refused.
     refused: list[DeadLetter] = field(default_factory=list)
+    # Given, too: when the try that succeeded began, and when its rows were written (nanoseconds).
+    merging_ns: int = 0
+    merged_ns: int = 0
 
     def __bool__(self) -> bool:
         return bool(
@@ -283,6 +286,7 @@ class Writer:
         truncated = sink.mirror_ids({one.truncation.table_id for one in work.truncated})
 
         def commit(_: Connection) -> None:
+            work.merged_ns = time.time_ns()
             prepared[:] = self._commit(sink, work, mutations)
 
         refuse: Callable[[list[Refusal]], None] | None = None
@@ -293,6 +297,7 @@ class Writer:
 
         def act() -> Applied:
             work.refused = []
+            work.merging_ns = time.time_ns()
             return sink.apply(batch, commit, refused=refuse, whole=truncated)
 
         try:
