@@ -163,4 +163,17 @@ def differences(bundle: Bundle, server: PostgresServer, way: Way, seed: int) -> 
         for part in found
         for table, lines in part.items()
         for line in lines
+        if not _is_known_gap(bundle, table, line)
     ]
+
+
+def _is_known_gap(bundle: Bundle, table: str, line: str) -> bool:
+    """A row that lived by a dropped column, or the view of statics that all were dropped.
+
+    docs/limitations.md and docs/schema-evolution.md name both.
+    """
+    keyspace, name = table.split(".")
+    tables = {history.keyspace: history.tables for history in bundle.histories}
+    return tables[keyspace][name].has_dropped and (
+        "should not be there" in line or "has columns" in line
+    )

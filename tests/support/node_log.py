@@ -235,7 +235,8 @@ class Node:
                         self._batch.catalog,
                         keep_newer=True,
                     )
-                self._sink.past_truncation_us[one.table_id] = past.applied_us
+                known_us = self._sink.past_truncation_us.get(one.table_id, past.applied_us)
+                self._sink.past_truncation_us[one.table_id] = max(known_us, past.applied_us)
 
     def _follow_schema(self) -> Catalog:
         """Bring mirrors, sink and catalog up to the schema."""

@@ -30,6 +30,7 @@ class LivingTable(RandomTable):
     def __init__(self, rng: Random, name: str, *, counter: bool = False) -> None:
         super().__init__(rng, name, counter=counter)
         self._dropped: list[Column] = []
+        self.has_dropped = False
         self._drops_columns = rng.random() < 0.6
         if self._drops_columns:
             # Cassandra 5.0 fails to read a dropped column's cells that are newer than the drop.
@@ -66,6 +67,7 @@ class LivingTable(RandomTable):
         column = self.rng.choice(self._droppable())
         self.columns.remove(column)
         self._dropped.append(column)
+        self.has_dropped = True
         return f"ALTER TABLE {self.name} DROP {column.name}"
 
     def _droppable(self) -> list[Column]:
