@@ -239,8 +239,10 @@ cdef class Batch:
     def pass_over(self, table_id not None, int64_t segment_id, int64_t offset):
         """Take nothing of that table up to a position: a TRUNCATE has deleted it.
 
-        Holds until the batch goes, `clear` or not. A table that the catalog does not know is left.
+        Holds until the batch goes, `clear` or not; of several positions the last one in the log
+        counts, in whatever order they come. A table that the catalog does not know is left.
         """
+        cdef Truncated *held
         cdef bytes id_bytes = table_id.bytes
         cdef Catalog catalog = self.catalog
         cdef const TableCode *code = catalog.find(id_bytes)
@@ -250,8 +252,10 @@ cdef class Batch:
             self.truncated = <Truncated *>calloc(len(catalog.tables), sizeof(Truncated))
             if self.truncated == NULL:
                 raise MemoryError
-        self.truncated[code.index].segment_id = segment_id
-        self.truncated[code.index].offset = offset
+        held = &self.truncated[code.index]
+        if (segment_id, offset) > (held.segment_id, held.offset):
+            held.segment_id = segment_id
+            held.offset = offset
 
     def advance(self, int64_t segment_id, int64_t offset):
         """Move the position on without a mutation: past an empty section or a dead-lettered one."""
