@@ -1,6 +1,6 @@
 """HTTP for people, probes and Prometheus, in a thread of its own.
 
-GET /  /metrics  /healthz  /readyz  /status; what is given beside that comes from elsewhere.
+GET /  /metrics  /healthz  /readyz  /status  /openapi.json; more routes come from elsewhere.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from cdc_tail import openapi
 from cdc_tail.errors import ConfigError
 from cdc_tail.metrics import Metrics
 from cdc_tail.settings import HttpSettings
@@ -51,6 +52,9 @@ def application(
     async def exposition(_: Request) -> Response:
         return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
+    async def described(_: Request) -> Response:
+        return JSONResponse(openapi.document())
+
     async def front(_: Request) -> Response:
         return HTMLResponse(page)
 
@@ -61,6 +65,7 @@ def application(
             Route("/healthz", healthz),
             Route("/readyz", readyz),
             Route("/status", status),
+            Route("/openapi.json", described),
             *more_routes,
         ]
     )

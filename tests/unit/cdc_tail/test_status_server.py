@@ -9,10 +9,13 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
+from starlette.routing import Route
 
+from cdc_tail import config
 from cdc_tail.errors import ConfigError
+from cdc_tail.http_letters import letter_routes
 from cdc_tail.metrics import Metrics
-from cdc_tail.server import StatusServer
+from cdc_tail.server import StatusServer, application
 from cdc_tail.settings import HttpSettings
 from cdc_tail.status import (
     ErrorStatus,
@@ -108,6 +111,7 @@ def test_metrics_are_exposed(server: StatusServer) -> None:
 def test_the_page_stands_alone(server: StatusServer) -> None:
     code, kind, body = get(server.url + "/")
     assert (code, kind) == (200, "text/html; charset=utf-8")
+    assert "/dlq/records?state=open" in body
     assert "http://" not in body
     assert "https://" not in body
     for name in ("mutations_total", "oldest_unapplied_age_seconds", "cdc_raw_full_in_seconds"):
@@ -128,3 +132,25 @@ def test_a_taken_port_is_an_error_of_the_start(board: StatusBoard, server: Statu
     with pytest.raises(ConfigError, match=f"can't listen at 127.0.0.1:{port}") as raised:
         StatusServer(board, Metrics(), HttpSettings(port=port))
     assert "http.port" in raised.value.hint
+
+
+def test_the_description_has_every_route_and_what_status_answers(
+    board: StatusBoard, server: StatusServer
+) -> None:
+    document = json.loads(get(server.url + "/openapi.json")[2])
+    own = application(board, Metrics(), HttpSettings(), letter_routes(config.load(environ={})))
+    described = {
+        (path, method.upper())
+        for path, operations in document["paths"].items()
+        for method in operations
+        if method in ("get", "post")
+    }
+    served = {
+        (route.path, method)
+        for route in own.routes
+        if isinstance(route, Route)
+        for method in route.methods or ()
+    }
+    assert described == {one for one in served if one[1] != "HEAD"}
+    status = document["components"]["schemas"]["Status"]
+    assert set(status["required"]) == json.loads(get(server.url + "/status")[2]).keys()
