@@ -115,6 +115,7 @@ class Replay:
         try:
             writer.connect()
             writer.install()
+            self._guide.seed(writer)
             writer.update_mirrors()
             for folder, files in _logs(self._files).items():
                 writer.follow_log(f"{self._settings.node}:{folder}")

@@ -78,7 +78,7 @@ def truncations_seen(connection: Connection) -> dict[UUID, int]:
     rows = connection.execute(
         "SELECT table_id, max(applied_us) FROM cdc_tail.truncation GROUP BY table_id"
     )
-    return {table_id: applied_us for table_id, applied_us in rows}
+    return dict(rows.fetchall())
 
 
 def truncate(

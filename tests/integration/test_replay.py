@@ -61,6 +61,17 @@ def test_the_mirror_equals_what_select_gave(
     assert_equal(database, case)
 
 
+@pytest.mark.parametrize("case", golden_cases("user_types"), ids=str)
+def test_a_log_read_again_does_not_go_back_to_the_schema_of_its_beginning(
+    case: GoldenCase, database: str, tmp_path: Path
+) -> None:
+    assert replay(case, tmp_path / "segments", database, schema=False).shortfall() is None
+    again = replay(case, tmp_path / "segments", database, schema=False)
+    assert again.shortfall() is None
+    assert again.applied.unchanged > 0
+    assert (again.applied.inserted, again.applied.updated, again.applied.deleted) == (0, 0, 0)
+
+
 @pytest.mark.parametrize("case", golden_cases("scalars"), ids=str)
 def test_the_schema_in_the_log_is_enough(case: GoldenCase, database: str, tmp_path: Path) -> None:
     outcome = replay(case, tmp_path / "segments", database, schema=False)
