@@ -24,6 +24,7 @@ cdef struct Item:
     Row state               # what the mirror holds, where `exists`
     Row dead                # merged fragments of a dead row, where `known_dead`
     Slice stored            # the bytes of `state`
+    Slice place             # where the row lies, as a binary tid; NULL where that was not told
     int32_t undecided       # cells whose winner only a value in the mirror can tell
     uint8_t exists
     uint8_t known_dead

@@ -26,6 +26,7 @@ from cdc_tail.errors import SchemaMismatch
 
 cdef uint32_t BYTEA_OID = 17
 cdef uint8_t NO_BYTES = 0
+cdef int32_t TID_BYTES = 6       # block u32, offset u16
 
 
 cdef class Questions(RelationItems):
@@ -222,9 +223,12 @@ cdef class Questions(RelationItems):
         finally:
             buffer_free(&out)
 
-    def load_rows(self, bytes numbers, bytes states):
-        """The states of those rows of `row_keys` that the mirror holds."""
-        cdef ArrayReader number_reader, state_reader
+    def load_rows(self, bytes numbers, bytes states, bytes places=None):
+        """The states of those rows of `row_keys` that the mirror holds.
+
+        `places` (tid[]) tells where these rows lie, for `changed_places`.
+        """
+        cdef ArrayReader number_reader, state_reader, place_reader
         cdef Slice state
         cdef Item *item
         cdef int32_t _i, n_asked
@@ -233,6 +237,9 @@ cdef class Questions(RelationItems):
         n_asked = len(self.asked)
         self.pins.append(states)
         open_pair(&number_reader, numbers, &state_reader, states)
+        if places is not None:
+            self.pins.append(places)
+            open_pair(&number_reader, numbers, &place_reader, places)
         for _i in range(number_reader.n):
             item = &self.items[<int32_t>self.asked[next_number(&number_reader, n_asked)]]
             next_checked(&state_reader, &state)
@@ -243,6 +250,9 @@ cdef class Questions(RelationItems):
                 )
             item.exists = True
             item.stored = state
+            if places is not None:
+                next_checked(&place_reader, &item.place)
+                checked(0 if item.place.length == TID_BYTES else -1)
             item.known = knows_write(state.data, state.length, item.incoming) and (
                 self._find_partition(
                     item.incoming.partition_key, item.incoming.partition_key_length

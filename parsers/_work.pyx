@@ -36,6 +36,7 @@ MASK_BITS = 62
 
 cdef uint32_t BYTEA_OID = 17
 cdef uint32_t INT8_OID = 20
+cdef uint32_t TID_OID = 27
 cdef const uint8_t *COPY_SIGNATURE = b"PGCOPY\n\xff\r\n\0"
 
 
@@ -168,6 +169,26 @@ cdef class RelationWork(Questions):
             free(changed)
             buffer_free(&rows)
             buffer_free(&mask)
+
+    def changed_places(self):
+        """tid[] of the rows of `changed_rows`; None where any was loaded without its place."""
+        cdef Buffer places
+        cdef Item *item
+        cdef int32_t i
+        buffer_init(&places)
+        try:
+            put_array_header(&places, TID_OID, self.counts[CHANGED])
+            for i in range(self.n_items):
+                item = &self.items[i]
+                if item.outcome != CHANGED:
+                    continue
+                if item.place.data == NULL:
+                    return None
+                put_i32(&places, item.place.length)
+                put_bytes(&places, item.place.data, item.place.length)
+            return taken(&places)
+        finally:
+            buffer_free(&places)
 
     def dead_rows(self):
         """Tombstones to keep: (pk bytea[], ck bytea[], state bytea[], purge second int8[]).

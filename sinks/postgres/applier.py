@@ -292,15 +292,8 @@ class PostgresSink:
         if gone_keys is not None:
             self._expect(gone, target.delete, [Binary(gone_keys)], target)
             point("sink.deleted")
-        changes = work.changed_rows()
-        if changes is not None:
-            rows, masks, attributes = changes
-            self._expect(
-                changed,
-                target.update(attributes, len(masks)),
-                [Binary(rows), *map(Binary, masks)],
-                target,
-            )
+        if changed:
+            self._update(target, work, changed)
             point("sink.updated")
         if new:
             with self.connection.cursor() as cursor, cursor.copy(target.copy) as copy:
@@ -340,6 +333,22 @@ class PostgresSink:
             dead=dead,
             partition_tombstones=0 if tombstones is None else work.n_partitions,
         )
+
+    def _update(self, target: Target, work: RelationWork, rows: int) -> None:
+        """Write the changed rows where their states were read, which spares a second look-up.
+
+        Others may update columns of their own, which moves a row: then all are written by key.
+        """
+        changes = work.changed_rows()
+        assert changes is not None  # as they were counted
+        records, masks, attributes = changes
+        parameters = [Binary(records), *map(Binary, masks)]
+        places = work.changed_places()
+        if places is not None:
+            in_place = target.update(attributes, len(masks), in_place=True)
+            if self._execute(in_place, [*parameters, Binary(places)]).rowcount == rows:
+                return
+        self._expect(rows, target.update(attributes, len(masks)), parameters, target)
 
     def _execute(
         self, statement: bytes | sql.Composed, parameters: Sequence[object]

@@ -56,8 +56,10 @@ class Target:
 
     @cached_property
     def read_states(self) -> sql.Composed:
-        """(numbers int4[], states bytea[]) of the rows that exist for an array of key records."""
-        return sql.SQL("SELECT array_agg(k.n::int4), array_agg(t.{}) FROM {}").format(
+        """(numbers int4[], states bytea[], places tid[]) of the rows there are, by key records."""
+        return sql.SQL(
+            "SELECT array_agg(k.n::int4), array_agg(t.{}), array_agg(t.ctid) FROM {}"
+        ).format(
             sql.Identifier(self.mirror.state_column),
             self._from_keys(len(self.mirror.key)),
         )
@@ -127,8 +129,12 @@ class Target:
             self._on_key("k", len(self.mirror.key)),
         )
 
-    def update(self, changed: list[int], masks: int) -> sql.Composed:
-        """Update from an array of row records and `masks` int8[] masks (see `changed_rows`)."""
+    def update(self, changed: list[int], masks: int, *, in_place: bool = False) -> sql.Composed:
+        """Update from an array of row records and `masks` int8[] masks (see `changed_rows`).
+
+        With `in_place` a tid[] follows them: rows are looked up there, not in the primary key, and
+        what lies there under another key is left alone.
+        """
         aliases = [sql.Identifier(f"a{number}") for number in range(len(self.attributes))]
         position = {name: number for number, name in enumerate(self.attributes)}
         state = sql.Identifier(self.mirror.state_column)
@@ -146,21 +152,27 @@ class Target:
                     name,
                 )
             assignments.append(sql.SQL("{} = {}").format(name, new))
-        mask_names = [sql.Identifier(f"m{number}") for number in range(masks)]
+        names = [*aliases, *(sql.Identifier(f"m{number}") for number in range(masks))]
+        arrays = [f", ${number + 2}::int8[]" for number in range(masks)]
+        conditions: list[sql.Composable] = [
+            sql.SQL("t.{} = r.{}").format(
+                sql.Identifier(column.name), aliases[position[column.name]]
+            )
+            for column in self.mirror.key
+        ]
+        if in_place:
+            names.append(sql.Identifier("place"))
+            arrays.append(f", ${masks + 2}::tid[]")
+            conditions.append(sql.SQL("t.ctid = r.place"))
         return sql.SQL(
             "UPDATE {relation} AS t SET {assignments} "
-            "FROM unnest($1::{relation}[]{masks}) AS r ({aliases}) WHERE {on}"
+            "FROM unnest($1::{relation}[]{arrays}) AS r ({names}) WHERE {on}"
         ).format(
             relation=self.mirror.identifier,
             assignments=sql.SQL(", ").join(assignments),
-            masks=sql.SQL("".join(f", ${number + 2}::int8[]" for number in range(masks))),
-            aliases=sql.SQL(", ").join([*aliases, *mask_names]),
-            on=sql.SQL(" AND ").join(
-                sql.SQL("t.{} = r.{}").format(
-                    sql.Identifier(column.name), aliases[position[column.name]]
-                )
-                for column in self.mirror.key
-            ),
+            arrays=sql.SQL("".join(arrays)),
+            names=sql.SQL(", ").join(names),
+            on=sql.SQL(" AND ").join(conditions),
         )
 
 

@@ -184,3 +184,28 @@ def test_a_clustering_that_no_key_can_hold(tables: Tables, stored: bytes) -> Non
     assert work.scan_keys() is not None
     with pytest.raises(SchemaMismatch, match="damaged: clustering"):
         work.load_scan(numbers_of([0]), array_of(17, [stored]), [])
+
+
+PLACE: Final = bytes(4) + b"\0\1"
+
+
+def changed(tables: Tables, places: bytes | None) -> RelationWork:
+    """A work that changes a row, whose state says nothing yet."""
+    work = RelationWork(insert(tables, "multi_cell", MULTI), mirror(tables, "multi_cell").relation)
+    assert work.row_keys() is not None
+    work.load_rows(numbers_of([0]), array_of(17, [b"\0"]), places)
+    work.decide(NOW_S)
+    assert work.counted()[2] == 1
+    return work
+
+
+def test_the_places_of_changed_rows(tables: Tables) -> None:
+    told = changed(tables, array_of(27, [PLACE])).changed_places()
+    assert told is not None and items_of(told) == [PLACE]
+    assert changed(tables, None).changed_places() is None
+
+
+@pytest.mark.parametrize("places", [[PLACE[:5]], [PLACE + b"\0"], [None], [PLACE, PLACE]])
+def test_a_place_that_is_none(tables: Tables, places: list[bytes | None]) -> None:
+    with pytest.raises(SchemaMismatch):
+        changed(tables, array_of(27, places))
