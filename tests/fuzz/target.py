@@ -14,7 +14,13 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from cdc_tail.errors import SchemaMismatch, SegmentCorrupt, UnknownTable, UnsupportedFormat
+from cdc_tail.errors import (
+    SchemaMismatch,
+    SecretsError,
+    SegmentCorrupt,
+    UnknownTable,
+    UnsupportedFormat,
+)
 from parsers._batch import Batch, Decoder
 from parsers._catalog import CompiledTable
 from parsers.decoder import SegmentDecoder, schema_updates, truncations, view_mutation
@@ -96,9 +102,9 @@ class Target:
                 keys=KEYS,
                 max_section_bytes=MAX_SECTION_BYTES,
             )
-        except UnsupportedFormat:
+        except (UnsupportedFormat, SecretsError):  # of a key that nobody has
             return
-        with reader, contextlib.suppress(SegmentCorrupt, UnsupportedFormat, OneKey):
+        with reader, contextlib.suppress(SegmentCorrupt, UnsupportedFormat, SecretsError, OneKey):
             batch = Batch(self.tables.catalog)
             log = SchemaLog()
             self._fill(reader, batch, log, options & SKIP_DAMAGE)
