@@ -19,8 +19,9 @@ def held_times(Relation relation not None, bytes state not None):
     """(newest writetime, liveness, cells) of a mirrored row.
 
     The newest is None where the row has none. `liveness` is (writetime, ttl, expiry second) or
-    None. `cells` are (column's index in the compiled table, path or None, writetime, counter context
-    or None) of all cells and elements that are not deleted. Raises SchemaMismatch where the state is damaged.
+    None. `cells` are (column's index in the compiled table, path or None, writetime, counter
+    context or None) of all cells and elements that are not deleted. Raises SchemaMismatch where
+    the state is damaged.
     """
     cdef Arena arena
     cdef Row row

@@ -124,6 +124,7 @@ def test_a_manifest_that_tells_something_else_is_refused(
     opened(url).put(first(raw))
     manifest = tmp_path / "archive/node%2F1/CommitLog-7-1.log.json"
     good = json.loads(manifest.read_text())
+    wrong: object
     for wrong in (good | {"name": "../../etc/x"}, good | {"more": 1}, [], "{"):
         manifest.write_text(wrong if isinstance(wrong, str) else json.dumps(wrong))
         with pytest.raises(SegmentCorrupt, match="manifest"):
