@@ -126,11 +126,24 @@ QUIET: Final = {"lease.renewed"}
 PARKING: Final = ("commit.parked", "commit.unparked")
 
 
-@pytest.fixture(scope="module")
-def writes() -> Iterator[Writes]:
+@contextmanager
+def node_of_small_segments() -> Iterator[Writes]:
     options = NodeOptions(commitlog_segment_size_mib=1, heap_mib=640)
     with CassandraNode("5.0", options=options) as node:
         yield Writes(Keyspace.create(node, "failpoints"))
+
+
+@pytest.fixture(scope="module")
+def writes() -> Iterator[Writes]:
+    with node_of_small_segments() as found:
+        yield found
+
+
+@pytest.fixture
+def writes_of_its_own() -> Iterator[Writes]:
+    """For a test that lets another sidecar delete segments, which the others would miss."""
+    with node_of_small_segments() as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
@@ -212,8 +225,9 @@ def test_killed_at_every_place(
 
 @pytest.mark.timeout(150)
 def test_killed_while_mutations_are_parked_and_taken_up_again(
-    writes: Writes, server: PostgresServer, tmp_path: Path
+    writes_of_its_own: Writes, server: PostgresServer, tmp_path: Path
 ) -> None:
+    writes = writes_of_its_own
     dsn = server.create_database("parking")
     space = Keyspace.create(writes.space.node, "parking")
     space.session.execute("CREATE TABLE u (k int PRIMARY KEY, v int) WITH cdc = true")
