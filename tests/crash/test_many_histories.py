@@ -23,6 +23,7 @@ AT_ONCE = 10
 STATEMENTS = 120
 
 
+@pytest.mark.long
 @pytest.mark.timeout(120 + 30 * HISTORIES)
 @pytest.mark.parametrize("series", SERIES)
 def test_the_mirror_is_what_select_gives(
