@@ -18,7 +18,7 @@ from parsers._arena cimport (
     arena_rewind,
 )
 from parsers._catalog cimport MIRROR, Catalog, CompiledTable, TableCode
-from parsers._model cimport Partition, RangeTombstone, Row
+from parsers._model cimport Partition, RangeTombstone, Row, newest_writetime
 from parsers._mutation cimport (
     DECODED,
     DIVERTED,
@@ -476,18 +476,6 @@ cdef class Batch:
             self.events += 1
             ranged = following
         return 0
-
-
-cdef int64_t newest_writetime(const Row *row) noexcept nogil:
-    """INT64_MIN where the row has none."""
-    cdef int64_t newest = row.liveness_us
-    cdef int32_t i
-    if row.deletion.timestamp_us > newest:
-        newest = row.deletion.timestamp_us
-    for i in range(row.n_cells):
-        if row.cells[i].writetime_us > newest:
-            newest = row.cells[i].writetime_us
-    return newest
 
 
 @cython.final

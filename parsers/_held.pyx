@@ -10,6 +10,7 @@ from parsers._model cimport (
     CELL_ELEMENT,
     CELL_TOMBSTONE,
     Row,
+    newest_writetime,
 )
 from parsers._relation cimport Relation
 from parsers._state cimport decode_state
@@ -31,9 +32,7 @@ def held_times(Relation relation not None, bytes state not None):
     arena_init(&arena)
     try:
         decode_state(relation, &arena, state, <int32_t>len(state), False, &row)
-        newest = max(row.liveness_us, row.deletion.timestamp_us)
-        for i in range(row.n_cells):
-            newest = max(newest, row.cells[i].writetime_us)
+        newest = newest_writetime(&row)
         liveness = None
         if row.liveness_us != INT64_MIN:
             expiry = 0 if row.liveness_expiry_s == INT64_MAX else row.liveness_expiry_s

@@ -61,6 +61,18 @@ cdef struct Row:
     uint32_t mutations          # how many mutations it is made of
 
 
+cdef inline int64_t newest_writetime(const Row *row) noexcept nogil:
+    """Of all that the row says; INT64_MIN where it says nothing."""
+    cdef int64_t newest = row.liveness_us
+    cdef int32_t i
+    if row.deletion.timestamp_us > newest:
+        newest = row.deletion.timestamp_us
+    for i in range(row.n_cells):
+        if row.cells[i].writetime_us > newest:
+            newest = row.cells[i].writetime_us
+    return newest
+
+
 cdef struct Bound:
     uint8_t kind                # ClusteringPrefix.Kind ordinal
     uint16_t count

@@ -23,7 +23,7 @@ from parsers._buffer cimport (
 from parsers._decision cimport judge, merge_item, note_changes
 from parsers._emit cimport patch_array_count, put_array_header, put_row
 from parsers._items cimport CHANGED, DEAD, GONE, NEW, SAME, Item, PartitionItem, says_nothing
-from parsers._model cimport CELL_EXPIRING, Row
+from parsers._model cimport CELL_EXPIRING, Row, newest_writetime
 from parsers._questions cimport Questions, taken
 from parsers._ranges cimport encode_partition, newest_deletion_time, newest_timestamp
 from parsers._reconcile cimport cell_is_live
@@ -327,7 +327,7 @@ cdef class RelationWork(Questions):
             partitions[i] = INT64_MIN
         for i in range(self.n_items):
             if leaves_tombstone(&self.items[i]):
-                newest = newest_of_row(&self.items[i].merged)
+                newest = newest_writetime(&self.items[i].merged)
                 bucket = self.items[i].bucket
                 if newest > rows[bucket]:
                     rows[bucket] = newest
@@ -345,17 +345,6 @@ cdef class RelationWork(Questions):
             for i in range(16)
             if rows[i] > self.row_watermarks[i] or partitions[i] > self.partition_watermarks[i]
         }
-
-
-cdef int64_t newest_of_row(const Row *row) noexcept nogil:
-    cdef int64_t newest = row.liveness_us
-    cdef int32_t i
-    if row.deletion.timestamp_us > newest:
-        newest = row.deletion.timestamp_us
-    for i in range(row.n_cells):
-        if row.cells[i].writetime_us > newest:
-            newest = row.cells[i].writetime_us
-    return newest
 
 
 cdef int64_t next_expiry(const Row *row, int64_t now_s) noexcept nogil:
