@@ -13,7 +13,7 @@ from typing import Any
 from cdc_tail.errors import SegmentCorrupt, UnknownTable
 from cdc_tail.schema_file import seed_from_file
 from cdc_tail.watch import SegmentFile
-from parsers.cql_types import CqlType, ListType, MapType, Native, SetType, UdtType
+from parsers.cql_types import CqlType, SetType
 from parsers.decoder import (
     INCLUSIVE_ENDS,
     INCLUSIVE_STARTS,
@@ -36,6 +36,8 @@ from parsers.view import (
     RangeView,
     RowView,
     UpdateView,
+    cell_type,
+    element_name,
     partition_key_values,
 )
 
@@ -191,44 +193,16 @@ def _cells(name: str, column: ColumnView) -> Iterator[dict[str, Any]]:
     for cell in column.cells:
         described: dict[str, Any] = {"column": name}
         if cell.path is not None:
-            described["path"] = _path(cql_type, cell.path)
+            described["path"] = element_name(cql_type, cell.path, _value)
         if cell.value is None:
             described["deleted_at_s"] = cell.deletion_time_s
         elif not (cell.path is not None and isinstance(cql_type, SetType)):
-            described["value"] = _value(_cell_type(cql_type, cell.path), cell.value)
+            described["value"] = _value(cell_type(cql_type, cell.path), cell.value)
         described["writetime_us"] = cell.writetime_us
         if cell.ttl_seconds:
             described["ttl_seconds"] = cell.ttl_seconds
             described["expires_at_s"] = cell.deletion_time_s
         yield described
-
-
-def _path(cql_type: CqlType, path: bytes) -> Any:
-    """What names an element: a map's key, a set's element, a list's timeuuid, a UDT's field."""
-    match cql_type:
-        case MapType():
-            return _value(cql_type.key, path)
-        case SetType():
-            return _value(cql_type.element, path)
-        case ListType():
-            return _value(Native("timeuuid"), path)
-        case UdtType() if int.from_bytes(path) < len(cql_type.field_names):
-            return cql_type.field_names[int.from_bytes(path)]
-    return "0x" + path.hex()
-
-
-def _cell_type(cql_type: CqlType, path: bytes | None) -> CqlType:
-    """The type of a cell's value: the column's, or that of its elements."""
-    if path is None:
-        return cql_type
-    match cql_type:
-        case MapType():
-            return cql_type.value
-        case ListType():
-            return cql_type.element
-        case UdtType() if int.from_bytes(path) < len(cql_type.field_types):
-            return cql_type.field_types[int.from_bytes(path)]
-    return Native("blob")
 
 
 def _range(table: Table, ranged: RangeView) -> dict[str, Any]:

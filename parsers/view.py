@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeVar
 
+from parsers.cql_types import CqlType, ListType, MapType, Native, SetType, UdtType
 from parsers.position import Position
 from parsers.schema import Column, DroppedColumn, Table
+
+_T = TypeVar("_T")
 
 Stop = (
     tuple[Literal["incomplete", "end", "corrupt", "full"], None, None]
@@ -120,3 +124,34 @@ def partition_key_values(table: Table, partition_key: bytes) -> list[bytes]:
         values.append(partition_key[position + 2 : position + 2 + length])
         position += 3 + length
     return values
+
+
+def cell_type(cql_type: CqlType, path: bytes | None) -> CqlType:
+    """The type of a cell's value: the column's, or that of its elements."""
+    if path is None:
+        return cql_type
+    match cql_type:
+        case MapType():
+            return cql_type.value
+        case ListType():
+            return cql_type.element
+        case UdtType() if int.from_bytes(path) < len(cql_type.field_types):
+            return cql_type.field_types[int.from_bytes(path)]
+    return Native("blob")
+
+
+def element_name(cql_type: CqlType, path: bytes, shown: Callable[[CqlType, bytes], _T]) -> _T | str:
+    """What names an element: a map's key, a set's element, a list's timeuuid, a UDT's field.
+
+    `shown` says how a value of a type looks.
+    """
+    match cql_type:
+        case MapType():
+            return shown(cql_type.key, path)
+        case SetType():
+            return shown(cql_type.element, path)
+        case ListType():
+            return shown(Native("timeuuid"), path)
+        case UdtType() if int.from_bytes(path) < len(cql_type.field_names):
+            return cql_type.field_names[int.from_bytes(path)]
+    return "0x" + path.hex()

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from parsers.cql_types import CqlType, ListType, MapType, Native, SetType, UdtType
+from parsers.cql_types import SetType
 from parsers.decoder import INCLUSIVE_ENDS, INCLUSIVE_STARTS
 from parsers.position import Position
 from parsers.schema import Column, Table
@@ -22,6 +22,8 @@ from parsers.view import (
     ColumnView,
     RowView,
     UpdateView,
+    cell_type,
+    element_name,
     partition_key_values,
 )
 from sinks.parquet.values import Plain, arrow_type, converter, json_of
@@ -185,13 +187,13 @@ def _cells(name: str, column: ColumnView) -> Iterator[dict[str, object]]:
     if column.deletion is not None:
         yield _said(name, None, "delete_elements", None, column.deletion.timestamp_us)
     for cell in column.cells:
-        path = None if cell.path is None else _path(cql_type, cell.path)
+        path = None if cell.path is None else element_name(cql_type, cell.path, json_of)
         kind = "write" if cell.path is None else "element"
         if cell.value is None:
             kind = "delete" if cell.path is None else "delete_element"
         value = None
         if cell.value is not None and not (cell.path is not None and isinstance(cql_type, SetType)):
-            value = json_of(_cell_type(cql_type, cell.path), cell.value)
+            value = json_of(cell_type(cql_type, cell.path), cell.value)
         yield _said(name, path, kind, value, cell.writetime_us, cell)
 
 
@@ -213,31 +215,3 @@ def _said(
         "ttl_seconds": cell.ttl_seconds if cell is not None and expires else None,
         "expires_s": cell.deletion_time_s if cell is not None and expires else None,
     }
-
-
-def _path(cql_type: CqlType, path: bytes) -> str | None:
-    """What names an element: a map's key, a set's element, a list's timeuuid, a UDT's field."""
-    match cql_type:
-        case MapType():
-            return json_of(cql_type.key, path)
-        case SetType():
-            return json_of(cql_type.element, path)
-        case ListType():
-            return json_of(Native("timeuuid"), path)
-        case UdtType() if int.from_bytes(path) < len(cql_type.field_names):
-            return cql_type.field_names[int.from_bytes(path)]
-    return "0x" + path.hex()
-
-
-def _cell_type(cql_type: CqlType, path: bytes | None) -> CqlType:
-    """The type of a cell's value: the column's, or that of its elements."""
-    if path is None:
-        return cql_type
-    match cql_type:
-        case MapType():
-            return cql_type.value
-        case ListType():
-            return cql_type.element
-        case UdtType() if int.from_bytes(path) < len(cql_type.field_types):
-            return cql_type.field_types[int.from_bytes(path)]
-    return Native("blob")
