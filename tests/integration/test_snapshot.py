@@ -10,7 +10,6 @@ from typing import Any
 
 import psycopg
 import pytest
-from cassandra import InvalidRequest
 
 from cdc_tail.local.cassandra import CassandraNode
 from cdc_tail.schema_source import read_schema
@@ -20,7 +19,7 @@ from tests.conftest import NodeFactory
 from tests.support.copied import copy_all, differences_of, settings_for
 from tests.support.keyspace import Keyspace
 from tests.support.node_log import Logged, Node, mutations_of
-from tests.support.random_cql import TYPES, RandomTable, random_statements, random_tables
+from tests.support.random_cql import TYPES, RandomTable, execute, random_statements, random_tables
 from tests.support.sidecar import Sidecar, wait_until
 
 SEED = 11
@@ -39,10 +38,7 @@ def ks(
 
 def write(ks: Keyspace, tables: list[RandomTable], count: int) -> None:
     for statement in random_statements(tables, count):
-        try:
-            ks.session.execute(statement)
-        except InvalidRequest as error:
-            raise AssertionError(statement) from error
+        execute(ks.session, statement)
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ from random import Random
 from typing import Any, Final
 
 import psycopg
-from cassandra import InvalidRequest
 
 from cdc_tail.local.cassandra import CassandraNode
 from cdc_tail.local.postgres import PostgresServer
@@ -22,7 +21,8 @@ from tests.support.mirrored import differing
 from tests.support.mirrored_state import differing_states
 from tests.support.node_log import Logged, Node, mutations_of
 from tests.support.oracle import raw_session, read_table
-from tests.support.random_history import REFUSED, RandomHistory
+from tests.support.random_cql import execute
+from tests.support.random_history import RandomHistory
 
 SHORT_TTL_SECONDS: Final = 2
 Tables = dict[str, dict[str, Any]]
@@ -57,7 +57,7 @@ def run(node: CassandraNode, histories: Sequence[RandomHistory]) -> Bundle:
         )
         session.execute(f"USE {history.keyspace}")
         for statement in history.statements:
-            _execute(session, statement)
+            execute(session, statement)
     time.sleep(SHORT_TTL_SECONDS + 1)
     bundle = Bundle(histories)
     raw = raw_session(node)
@@ -79,14 +79,6 @@ def run(node: CassandraNode, histories: Sequence[RandomHistory]) -> Bundle:
     for one in (raw, session):
         one.cluster.shutdown()
     return bundle
-
-
-def _execute(session: Any, statement: str) -> None:
-    try:
-        session.execute(statement)
-    except InvalidRequest as error:
-        if not any(reason in str(error) for reason in REFUSED):
-            raise AssertionError(statement) from error
 
 
 def _log_of(node: CassandraNode) -> list[Logged]:

@@ -1,7 +1,6 @@
 """Random histories of a keyspace: writes, and all that may befall tables between them, from a seed.
 
-A history is a list of CQL statements, the same for the same seed. `REFUSED` tells which of them
-Cassandra may refuse, because what it holds decides whether they make sense.
+A history is a list of CQL statements, the same for the same seed.
 """
 
 from __future__ import annotations
@@ -11,15 +10,6 @@ from random import Random
 from typing import Final
 
 from tests.support.random_cql import LONG_TTL_SECONDS, NATIVE, TYPES, Column, RandomTable
-
-REFUSED: Final = (
-    "list which is null",
-    "List index",
-    "on a list",
-    "List prepend",
-    "used in partition key",
-)
-"""What Cassandra says of an element of a list that is not there, or of a type of a key."""
 
 NEW_TYPES: Final = ("int", "text", "blob", "set<int>", "list<text>", "map<text, int>")
 
