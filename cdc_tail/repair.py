@@ -11,7 +11,7 @@ from typing import Final
 from psycopg import sql
 
 from cdc_tail.errors import SchemaMismatch
-from cdc_tail.mirror_keys import MirrorKeys
+from cdc_tail.mirror_keys import Key, MirrorKeys
 from cdc_tail.own_mutations import add_mutation
 from cdc_tail.raw_rows import RawReader
 from cdc_tail.selecting import TableReader, as_of
@@ -28,7 +28,14 @@ from sinks.postgres.target import Target
 
 ROWS_AT_ONCE: Final = 100
 
-Key = Sequence[bytes | None]
+# What is doubted of a row is in doubt no longer, either.
+_FORGET: Final = """
+WITH gone AS (SELECT * FROM unnest(%s::bytea[], %s::bytea[]) AS u (pk, ck)),
+     undue AS (DELETE FROM cdc_tail.expiry AS e USING gone
+                WHERE (e.mirror_id, e.pk, e.ck) = (%s, gone.pk, gone.ck))
+DELETE FROM cdc_tail.dead_row AS d USING gone
+ WHERE (d.mirror_id, d.pk, d.ck) = (%s, gone.pk, gone.ck)
+"""
 
 
 class Repairer:
@@ -84,9 +91,6 @@ class Repairer:
             self._sink.apply(batch, lambda _: None)
         return len(steady)
 
-    def _in_flux(self, row: Key | None, when: AsOf) -> bool:
-        return row is not None and self._reader.selection.is_in_flux(row, when)
-
     def _select(self, key: Key) -> tuple[list[bytes | None] | None, AsOf]:
         """The row that SELECT gives, if it does."""
         page = self._reader.rows_of(key, only_first=True)
@@ -105,7 +109,7 @@ class Repairer:
         if state is None:
             return Held()
         try:
-            newest_us, liveness, cells = held_times(self._target.relation, state)
+            newest_us, liveness, cells, newest = held_times(self._target.relation, state)
         except SchemaMismatch:  # somebody else's row: nothing is known of its times
             return Held()
         names = [column.name for column in self._compiled.columns]
@@ -113,10 +117,11 @@ class Repairer:
             newest_us,
             None if liveness is None else Liveness(*liveness),
             [HeldCell(names[column], path, us, context) for column, path, us, context in cells],
+            {names[column]: us for column, us in newest.items()},
         )
 
     def _forget(self, keys: Sequence[Key]) -> None:
-        """Take the rows out, and what is kept of dead ones: they are written from nothing."""
+        """Take the rows out, and what is kept of them: they are written from nothing."""
         conn = self._sink.connection
         mirror = self._target.mirror
         if not keys:
@@ -129,14 +134,11 @@ class Repairer:
         )
         n = len(self._table.partition_key)
         conn.execute(
-            """
-            DELETE FROM cdc_tail.dead_row AS d
-             USING unnest(%s::bytea[], %s::bytea[]) AS gone (pk, ck)
-             WHERE d.mirror_id = %s AND d.pk = gone.pk AND d.ck = gone.ck
-            """,
+            _FORGET,
             (
                 [encoded_key([value or b"" for value in key[:n]]) for key in keys],
                 [clustering_bytes(self._table, key[n:]) if key[n:] else b"" for key in keys],
+                mirror.mirror_id,
                 mirror.mirror_id,
             ),
         )

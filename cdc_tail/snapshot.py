@@ -21,7 +21,6 @@ from cassandra.cluster import Session
 
 from cdc_tail.cluster import connect
 from cdc_tail.database import Database
-from cdc_tail.doubts import settled
 from cdc_tail.errors import ConfigError
 from cdc_tail.mirrors import Mirrors
 from cdc_tail.own_mutations import add_mutation, refused
@@ -154,27 +153,26 @@ class Snapshots:
 
     def settle_doubts(self) -> int:
         """Ask Cassandra about the rows that only it can tell of; returns how many they were."""
-        writer = self.writer
-        by_mirror = writer.mirrored()
+        doubted = self._doubted()
         asked = 0
-        while not self._stopping.is_set():
-            rows = writer.query(lambda conn: snapshots.doubted_rows(conn, list(by_mirror), DOUBTS))
-            if not rows:
-                break
-            with self._session() as session:
-                raw = RawReader(session, self._settings.snapshot.consistency)
-                for mirror_id in {mirror_id for mirror_id, _, _ in rows}:
-                    of_mirror = [one for one in rows if one[0] == mirror_id]
-                    self._settle(raw, by_mirror[mirror_id], of_mirror)
-            asked += len(rows)
+        if not doubted:
+            return asked
+        with self._session() as session, Database(self._settings).connect() as conn:
+            verifier = self._verifier(session, conn)
+            mirrors = {one.mirror_id: one for one in verifier.mirrors()}
+            while doubted and not self._stopping.is_set():
+                for mirror_id in {mirror_id for mirror_id, _, _ in doubted}:
+                    rows = [(pk, ck) for one, pk, ck in doubted if one == mirror_id]
+                    asked += verifier.settle(mirrors[mirror_id], rows)
+                doubted = self._doubted()
         return asked
 
-    def _settle(self, raw: RawReader, table: Table, rows: Sequence[snapshots.DoubtedRow]) -> None:
-        reader = TableReader(raw, table, page_rows=self._settings.snapshot.page_rows)
-        batch = Batch(self._mirrors.catalog)
-        for mutation in settled(reader, table, [(pk, ck) for _, pk, ck in rows]):
-            add_mutation(batch, mutation, table)
-        self.writer.apply_rows(batch, lambda conn: snapshots.forget_doubts(conn, rows))
+    def _doubted(self) -> list[snapshots.DoubtedRow]:
+        mine = list(self.writer.mirrored())
+        return self.writer.query(lambda conn: snapshots.doubted_rows(conn, mine, DOUBTS))
+
+    def _verifier(self, session: Session, conn: Connection) -> Verifier:
+        return Verifier(session, conn, consistency=self._settings.snapshot.consistency, repair=True)
 
     def _copy(
         self, session: Session, table: Table, reason: Reason, remove_missing: bool
@@ -218,9 +216,7 @@ class Snapshots:
         may have brought parts already.
         """
         with Database(self._settings).connect() as conn:
-            verifier = Verifier(
-                session, conn, consistency=self._settings.snapshot.consistency, repair=True
-            )
+            verifier = self._verifier(session, conn)
             for mirror in verifier.mirrors([str(table)]):
                 result = verifier.verify(mirror)
                 progress.repaired += result.repaired

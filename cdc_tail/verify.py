@@ -6,7 +6,8 @@ is a difference. Nothing is changed, unless repair is asked for.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -21,11 +22,11 @@ from cdc_tail.schema_source import refresh_schema
 from cdc_tail.selecting import check_partitioner
 from cdc_tail.verify_table import Comparison, Difference
 from parsers._catalog import CompiledTable
-from parsers.schema import Table
+from parsers.encode import decoded_key
 from parsers.schema_log import SchemaLog
 from sinks.postgres.applier import PostgresSink
 from sinks.postgres.catalog import Connection, Mirror, load_mirrors, mirrors_of
-from sinks.postgres.target import column_types
+from sinks.postgres.target import Target, column_types
 from sinks.postgres.truncate import truncations_seen
 
 PAGE_ROWS: Final = 1000
@@ -98,27 +99,26 @@ class Verifier:
         Raises SourceUnavailable or SinkUnavailable where one of them does not answer, ConfigError
         where Cassandra does not have the table.
         """
-        try:
+        with _answers():
             return self._verify(mirror)
-        except (DriverException, NoHostAvailable) as error:
-            raise SourceUnavailable(f"Cassandra does not answer: {error}") from error
-        except psycopg.OperationalError as error:
-            raise SinkUnavailable(f"PostgreSQL does not answer: {error}") from error
+
+    def settle(self, mirror: Mirror, rows: Sequence[tuple[bytes, bytes]]) -> int:
+        """Write single rows as SELECT gives them, by partition key and clustering as serialized.
+
+        Returns how many were written: a row that changes meanwhile is left to the log. Raises what
+        `verify` raises.
+        """
+        with _answers():
+            compiled, target = self._attach(mirror)
+            keys = [decoded_key(compiled.table, *one) for one in rows]
+            return self._repairer(compiled, target).repair(keys)
 
     def _verify(self, mirror: Mirror) -> Result:
-        name = f"{mirror.keyspace}.{mirror.table_name}"
-        table = self._schema.schema.by_id(mirror.table_id)
-        if table is None:
-            raise ConfigError(
-                f"Cassandra has no table {name} with the id {mirror.table_id}",
-                hint="it was dropped; its mirror is kept, and can be dropped by hand",
-            )
-        compiled = self._attach(table)
-        _, target = self._sink.targets()[mirror.mirror_id]
+        compiled, target = self._attach(mirror)
         comparison = Comparison(
             self._reader,
             self._conn,
-            table,
+            compiled.table,
             target,
             page_rows=PAGE_ROWS,
             settle_seconds=self._settle_seconds,
@@ -126,20 +126,40 @@ class Verifier:
         )
         found = comparison.run()
         result = Result(
-            name,
+            str(compiled.table),
             mirror.relation,
             comparison.rows,
             comparison.rows_compared,
             differences=[one.difference for one in found],
         )
         if self._repair and found:
-            repairer = Repairer(self._reader, self._sink, self._schema.schema, compiled, target)
+            repairer = self._repairer(compiled, target)
             result.repaired = repairer.repair([one.key for one in found])
         return result
 
-    def _attach(self, table: Table) -> CompiledTable:
+    def _repairer(self, compiled: CompiledTable, target: Target) -> Repairer:
+        return Repairer(self._reader, self._sink, self._schema.schema, compiled, target)
+
+    def _attach(self, mirror: Mirror) -> tuple[CompiledTable, Target]:
+        table = self._schema.schema.by_id(mirror.table_id)
+        if table is None:
+            name = f"{mirror.keyspace}.{mirror.table_name}"
+            raise ConfigError(
+                f"Cassandra has no table {name} with the id {mirror.table_id}",
+                hint="it was dropped; its mirror is kept, and can be dropped by hand",
+            )
         with self._conn.transaction():
             mirrors = mirrors_of(self._conn, table)
             compiled = CompiledTable(table, "mirror", column_types(table, mirrors))
             self._sink.attach(compiled, mirrors)
-        return compiled
+        return self._sink.targets()[mirror.mirror_id]
+
+
+@contextmanager
+def _answers() -> Iterator[None]:
+    try:
+        yield
+    except (DriverException, NoHostAvailable) as error:
+        raise SourceUnavailable(f"Cassandra does not answer: {error}") from error
+    except psycopg.OperationalError as error:
+        raise SinkUnavailable(f"PostgreSQL does not answer: {error}") from error

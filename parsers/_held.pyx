@@ -17,12 +17,13 @@ from parsers._state cimport decode_state
 
 
 def held_times(Relation relation not None, bytes state not None):
-    """(newest writetime, liveness, cells) of a mirrored row.
+    """(newest writetime, liveness, cells, newest of columns) of a mirrored row.
 
     The newest is None where the row has none. `liveness` is (writetime, ttl, expiry second) or
     None. `cells` are (column's index in the compiled table, path or None, writetime, counter
-    context or None) of all cells and elements that are not deleted. Raises SchemaMismatch where
-    the state is damaged.
+    context or None) of all cells and elements that are not deleted. The newest writetime of each
+    multi-cell column, deletions included, is by the column's index. Raises SchemaMismatch where the
+    state is damaged.
     """
     cdef Arena arena
     cdef Row row
@@ -33,12 +34,17 @@ def held_times(Relation relation not None, bytes state not None):
     try:
         decode_state(relation, &arena, state, <int32_t>len(state), False, &row)
         newest = newest_writetime(&row)
+        newest_us = None if newest == INT64_MIN else newest
         liveness = None
         if row.liveness_us != INT64_MIN:
             expiry = 0 if row.liveness_expiry_s == INT64_MAX else row.liveness_expiry_s
             liveness = row.liveness_us, row.liveness_ttl_s, expiry
         cells = []
+        columns = {}
         for i in range(row.n_cells):
+            if row.cells[i].flags & (CELL_ELEMENT | CELL_COMPLEX_DELETION):
+                newest = columns.get(row.cells[i].column, INT64_MIN)
+                columns[row.cells[i].column] = max(newest, row.cells[i].writetime_us)
             if row.cells[i].flags & (CELL_TOMBSTONE | CELL_COMPLEX_DELETION):
                 continue
             path = None
@@ -48,6 +54,6 @@ def held_times(Relation relation not None, bytes state not None):
             if row.cells[i].flags & CELL_COUNTER and row.cells[i].value_length >= 0:
                 context = row.cells[i].value[:row.cells[i].value_length]
             cells.append((row.cells[i].column, path, row.cells[i].writetime_us, context))
-        return None if newest == INT64_MIN else newest, liveness, cells
+        return newest_us, liveness, cells, columns
     finally:
         arena_free(&arena)

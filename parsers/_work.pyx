@@ -21,12 +21,12 @@ from parsers._buffer cimport (
     put_i64,
 )
 from parsers._decision cimport judge, merge_item, note_changes
+from parsers._due cimport next_due
 from parsers._emit cimport patch_array_count, put_array_header, put_row
 from parsers._items cimport CHANGED, DEAD, GONE, NEW, SAME, Item, PartitionItem, says_nothing
-from parsers._model cimport CELL_EXPIRING, Row, newest_writetime
+from parsers._model cimport newest_writetime
 from parsers._questions cimport Questions, taken
 from parsers._ranges cimport encode_partition, newest_deletion_time, newest_timestamp
-from parsers._reconcile cimport cell_is_live
 from parsers._state cimport encode_state, purge_time
 
 cimport cython
@@ -38,11 +38,6 @@ cdef uint32_t BYTEA_OID = 17
 cdef uint32_t INT8_OID = 20
 cdef uint32_t TID_OID = 27
 cdef const uint8_t *COPY_SIGNATURE = b"PGCOPY\n\xff\r\n\0"
-
-
-# As in parsers.selected.
-cdef int64_t ASSUMED_LIVENESS_US = INT64_MIN + 1
-cdef int64_t DOUBTED = -1
 
 
 @cython.final
@@ -238,8 +233,7 @@ cdef class RelationWork(Questions):
     def expiries(self):
         """(pk bytea[], ck bytea[], second int8[]) of rows written that change at that second.
 
-        The second is that of the row's next expiry: something of it dies then without a mutation;
-        or DOUBTED (parsers.selected). None for none.
+        The second is that of `next_due`. None for none.
         """
         cdef Buffer keys, clusterings, seconds
         cdef Item *item
@@ -260,7 +254,7 @@ cdef class RelationWork(Questions):
                     or (item.exists and item.incoming.mutations == 0 and item.outcome == SAME)
                 ):
                     continue
-                due = next_expiry(&item.merged, self.now_s)
+                due = next_due(&item.merged, self.relation.columns, self.now_s)
                 if due == INT64_MAX:
                     continue
                 put_i32(&keys, item.incoming.partition_key_length)
@@ -345,25 +339,6 @@ cdef class RelationWork(Questions):
             for i in range(16)
             if rows[i] > self.row_watermarks[i] or partitions[i] > self.partition_watermarks[i]
         }
-
-
-cdef int64_t next_expiry(const Row *row, int64_t now_s) noexcept nogil:
-    """The next second at which a live part of the row expires; INT64_MAX for never.
-
-    DOUBTED where the row shows by nothing but a liveness that a snapshot assumed: whether it exists
-    only Cassandra can tell.
-    """
-    cdef int64_t due = INT64_MAX
-    cdef int32_t i
-    cdef bint doubted = row.liveness_us == ASSUMED_LIVENESS_US
-    if row.liveness_us != INT64_MIN and row.liveness_ttl_s and row.liveness_expiry_s > now_s:
-        due = row.liveness_expiry_s
-    for i in range(row.n_cells):
-        if cell_is_live(&row.cells[i], now_s):
-            doubted = False
-            if row.cells[i].flags & CELL_EXPIRING and row.cells[i].deletion_time_s < due:
-                due = row.cells[i].deletion_time_s
-    return DOUBTED if doubted else due
 
 
 cdef bint leaves_tombstone(const Item *item) noexcept nogil:

@@ -5,10 +5,11 @@ docs/snapshot.md has the rules for what a SELECT does not tell, and why they are
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from parsers.cql_types import Native
+from parsers.cql_types import ListType, Native
 from parsers.encode import (
     Cell,
     ColumnDelta,
@@ -33,7 +34,8 @@ from parsers.selected_cells import (
 ASSUMED_LIVENESS_US: Final = -(1 << 63) + 1
 """Older than any write: what is known of a row's own liveness wins over it, and any deletion."""
 DOUBTED: Final = -1
-"""The second at which a row falls due that shows by nothing but an assumed liveness."""
+"""The second at which a row falls due that only Cassandra can tell of: it shows by nothing but an
+assumed liveness, or the log named an element of a list that was copied without its names."""
 
 _ROWS_PER_MUTATION: Final = 100
 
@@ -116,7 +118,7 @@ class Selection:
         itself, so that other copies of it stay dead and nothing else does.
         """
         places = self._statics if static or self._is_static_compact else self._regulars
-        columns = [] if row is None else selected_columns(places, row, as_of)[0]
+        columns = [] if row is None else selected_columns(places, row, as_of, held.newest)[0]
         if self.table.is_counter:
             columns = self._counted(columns, places, held, as_of)
         partition_key = encoded_key([one or b"" for one in key[: self._n_partition_key]])
@@ -132,7 +134,7 @@ class Selection:
             deletion = Deletion(held.newest_us, as_of.now_s)
             return self._encoder.encode(partition_key, [RowDelta(clustering, (), None, deletion)])
         told = self._row(clustering, row, as_of)
-        if not self.table.is_counter:
+        if self._has_hidden:
             columns = list(told.columns)
         liveness = told.liveness
         if held.liveness is not None and liveness is not None:
@@ -140,13 +142,6 @@ class Selection:
             liveness = max(held.liveness, liveness)
         columns = _with_tombstones(columns, places, held, as_of)
         return self._encoder.encode(partition_key, [RowDelta(clustering, columns, liveness)])
-
-    def is_in_flux(self, row: SelectedRow, as_of: AsOf) -> bool:
-        """Whether a counter of the row was counted up so lately that logs may not have it yet."""
-        if not self.table.is_counter:
-            return False
-        told = [row[place.at + 1] for place in (*self._statics, *self._regulars)]
-        return any(one is not None and number_of(one) > as_of.written_us for one in told)
 
     def _counted(
         self,
@@ -218,6 +213,8 @@ class Held(NamedTuple):
     newest_us: int | None = None
     liveness: Liveness | None = None
     cells: Sequence[HeldCell] = ()
+    newest: Mapping[str, int] = MappingProxyType({})
+    """Of what is held of each multi-cell column, deletions included."""
 
 
 def quoted(name: str) -> str:
@@ -233,8 +230,16 @@ def selectable(columns: Sequence[Column]) -> list[Column]:
 def _with_tombstones(
     columns: Sequence[ColumnDelta], places: Sequence[Place], held: Held, as_of: AsOf
 ) -> list[ColumnDelta]:
-    """The columns, with a tombstone for each cell and element that is held and not among them."""
+    """The columns, with a tombstone for each cell and element that is held and not among them.
+
+    Of a list that SELECT does not give all elements go: those of the log have other names.
+    """
     by_number = {column.number: column for column in columns}
+    for place in places:
+        newest_us = held.newest.get(place.column.name)
+        if isinstance(place.column.type, ListType) and newest_us is not None:
+            gone = ColumnDelta(place.number, (), Deletion(newest_us, as_of.now_s))
+            by_number.setdefault(place.number, gone)
     numbers = {place.column.name: place.number for place in places}
     for cell in held.cells:
         number = numbers.get(cell.column)

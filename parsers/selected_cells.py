@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final, Literal, NamedTuple
 
 from parsers.cql_types import ListType, MapType, SetType, UdtType
@@ -15,6 +16,9 @@ Timing = Literal["none", "writetime", "both"]
 
 # 1582-10-15, from which the timestamps of UUIDs count, to 1970-01-01, in microseconds.
 _UUID_EPOCH_US: Final = 12_219_292_800_000_000
+# The clock sequence and node of the names given here to the elements of lists. No node has it: in
+# Cassandra it is the least that a time UUID can have.
+COPIED_NODE: Final = 0x8080808080808080
 _SHARD = struct.Struct(">16sqq")
 _i64 = struct.Struct(">q").unpack
 _i32 = struct.Struct(">i").unpack
@@ -48,11 +52,15 @@ class Expiry(NamedTuple):
 
 
 def selected_columns(
-    places: Sequence[Place], row: SelectedRow, as_of: AsOf
+    places: Sequence[Place],
+    row: SelectedRow,
+    as_of: AsOf,
+    held: Mapping[str, int] = MappingProxyType({}),
 ) -> tuple[list[ColumnDelta], Expiry | None]:
     """What a row says of its columns, and when the last of them expires: None for never.
 
-    Elements without a TTL of their own (before 5.0) expire with the row's last other value.
+    Elements without a TTL of their own (before 5.0) expire with the row's last other value. Lists
+    are assigned later than what is `held` of them, by column (microseconds).
     """
     columns: list[ColumnDelta] = []
     untimed: list[tuple[int, Place, bytes]] = []
@@ -83,7 +91,8 @@ def selected_columns(
         columns.append(ColumnDelta(place.number, (cell,)))
     rest = None if stays else last
     for index, place, value in untimed:
-        delta, its_last, its_stays = _elements(place, value, row, as_of, rest)
+        held_us = held.get(place.column.name)
+        delta, its_last, its_stays = _elements(place, value, row, as_of, rest, held_us)
         columns[index] = delta
         stays = stays or its_stays
         if its_last is not None:
@@ -92,7 +101,12 @@ def selected_columns(
 
 
 def _elements(
-    place: Place, value: bytes, row: SelectedRow, as_of: AsOf, rest: Expiry | None
+    place: Place,
+    value: bytes,
+    row: SelectedRow,
+    as_of: AsOf,
+    rest: Expiry | None,
+    held_us: int | None,
 ) -> tuple[ColumnDelta, Expiry | None, bool]:
     """A multi-cell column's elements; when the last one expires; whether one of them never does."""
     column = place.column
@@ -110,6 +124,8 @@ def _elements(
         written_us = as_of.written_us
         if timed:
             written_us = 1 + max((one for one in writetimes if one is not None), default=written_us)
+        if held_us is not None and isinstance(column.type, ListType):
+            written_us = max(written_us, held_us + 1)
         writetimes = [written_us] * len(elements)
         deletion = Deletion(written_us - 1, as_of.now_s)
         if isinstance(column.type, ListType):
@@ -181,7 +197,7 @@ def _list_path(written_us: int, number: int) -> bytes:
     """A time UUID of that moment, the `number`-th: what is appended later follows it."""
     ticks = (written_us + _UUID_EPOCH_US) * 10 + number & (1 << 60) - 1
     low, middle, high = ticks & 0xFFFFFFFF, ticks >> 32 & 0xFFFF, ticks >> 48 & 0x0FFF
-    return struct.pack(">IHHQ", low, middle, 0x1000 | high, 0x8080808080808080)
+    return struct.pack(">IHHQ", low, middle, 0x1000 | high, COPIED_NODE)
 
 
 def completed_context(

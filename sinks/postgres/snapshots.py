@@ -75,27 +75,14 @@ SELECT mirror_id, pk, ck FROM cdc_tail.expiry
  WHERE due_at = -1 AND mirror_id = ANY (%s) LIMIT %s
 """
 
-_NO_DOUBT: Final = """
-DELETE FROM cdc_tail.expiry AS e
- USING unnest(%s::int[], %s::bytea[], %s::bytea[]) AS done (mirror_id, pk, ck)
- WHERE (e.mirror_id, e.pk, e.ck) = (done.mirror_id, done.pk, done.ck) AND e.due_at = -1
-"""
-
 DoubtedRow = tuple[int, bytes, bytes]
-"""Mirror id, partition key and clustering of a row that shows by an assumed liveness only."""
+"""Mirror id, partition key and clustering of a row that only Cassandra can tell of."""
 
 
 def doubted_rows(connection: Connection, mirror_ids: Sequence[int], limit: int) -> list[DoubtedRow]:
     """Rows of which only Cassandra can tell whether they exist (see parsers.selected)."""
     found = connection.execute(_DOUBTED_ROWS, (list(mirror_ids), limit))
     return [(mirror_id, bytes(pk), bytes(ck)) for mirror_id, pk, ck in found]
-
-
-def forget_doubts(connection: Connection, rows: Sequence[DoubtedRow]) -> None:
-    """Cassandra has been asked about these rows."""
-    if rows:
-        columns = [list(column) for column in zip(*rows, strict=True)]
-        connection.execute(_NO_DOUBT, columns)
 
 
 def try_lock(connection: Connection, table_id: UUID) -> bool:

@@ -88,6 +88,43 @@ def test_the_log_goes_on_where_the_copy_was(
     assert differences_of(ks, database) == {}
 
 
+def test_elements_of_a_copied_list_that_the_log_names_are_asked_for(
+    ks: Keyspace, database: str
+) -> None:
+    ks.session.execute(
+        "CREATE TABLE l (p int, c int, v list<int>, s list<text> static, PRIMARY KEY (p, c))"
+        " WITH cdc = true"
+    )
+    for c in range(6):
+        ks.session.execute(f"INSERT INTO l (p, c, v) VALUES (1, {c}, [1, 2, 1, 3])")
+    ks.session.execute("UPDATE l USING TIMESTAMP 5 SET s = ['a', 'b'] WHERE p = 1")
+    before = len(log_of(ks))
+    with Snapshots(settings_for(ks.node, database, ks.name)) as work:
+        copy_each(work)
+        later_us = time.time_ns() // 1000 + 60_000_000
+        for change in (
+            f"UPDATE l USING TIMESTAMP {later_us} SET v[1] = 5 WHERE p = 1 AND c = 0",
+            "DELETE v[0] FROM l WHERE p = 1 AND c = 1",
+            "UPDATE l SET v = v - [1] WHERE p = 1 AND c = 2",
+            "UPDATE l SET v = v - [1, 2, 3] WHERE p = 1 AND c = 3",
+            f"UPDATE l USING TIMESTAMP {later_us} SET s[0] = 'c' WHERE p = 1",
+        ):
+            ks.session.execute(change)
+        unnoticed = 2  # what only adds to a list names nothing that was copied
+        ks.session.execute("UPDATE l SET v = v + [4] WHERE p = 1 AND c = 4")
+        ks.session.execute("UPDATE l SET v = [4] + v WHERE p = 1 AND c = 5")
+        with Node(database, int(time.time()), max_events=1, keyspaces={ks.name}) as node:
+            node.learn_cluster(read_schema(ks.session))
+            node.take(log_of(ks)[before:])
+            assert work.settle_doubts() == 7 - unnoticed
+            assert differences_of(ks, database) == {}
+            assert work.settle_doubts() == 0
+            # All of it a second time, from before the copy: what was asked for stays.
+            node.take(log_of(ks))
+        work.settle_doubts()
+        assert differences_of(ks, database) == {}
+
+
 def log_of(ks: Keyspace) -> list[Logged]:
     return mutations_of(sorted(ks.node.cdc_raw.glob("*.log")), live=True)
 
