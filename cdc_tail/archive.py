@@ -17,7 +17,13 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
-from cdc_tail.errors import ArchiveUnavailable, CheckpointGap, ConfigError, SegmentCorrupt
+from cdc_tail.errors import (
+    ArchiveUnavailable,
+    CheckpointGap,
+    ConfigError,
+    SegmentCorrupt,
+    first_line,
+)
 from cdc_tail.watch import SegmentFile
 from parsers.descriptor import CdcIndex
 
@@ -67,7 +73,7 @@ class Archive:
             self._fs, root = fs.FileSystem.from_uri(url)
         except (pa.ArrowException, OSError, ValueError) as error:
             raise ConfigError(
-                f"archive.url can't be used: {_first_line(error)}",
+                f"archive.url can't be used: {first_line(error)}",
                 hint="give file:///folder, s3://bucket/prefix or gs://bucket/prefix",
             ) from error
         self._is_local = isinstance(self._fs, fs.LocalFileSystem)
@@ -233,12 +239,8 @@ class Archive:
         try:
             yield
         except (OSError, self._arrow.ArrowException) as error:
-            said = _first_line(error)
+            said = first_line(error)
             # What Arrow's decompressor says is an OSError as well, but has no number.
             if getattr(error, "errno", None) is None and said.startswith(_DAMAGE):
                 raise SegmentCorrupt(f"an archived segment is damaged: {said}") from error
             raise ArchiveUnavailable(f"the archive of segments can't be used: {said}") from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().split("\n")[0] or type(error).__name__)[:500]

@@ -12,7 +12,7 @@ import psycopg
 import psycopg.conninfo
 
 from cdc_tail import tls
-from cdc_tail.errors import SinkUnavailable
+from cdc_tail.errors import SinkUnavailable, first_line
 from cdc_tail.settings import Settings
 from cdc_tail.vault import postgres_credentials
 
@@ -60,7 +60,7 @@ class Database:
             if self._credentials is not None and _REFUSED in str(error):
                 self._credentials.refused()
             raise SinkUnavailable(
-                f"PostgreSQL does not answer: {_first_line(error)}", hint=_cure(error)
+                f"PostgreSQL does not answer: {first_line(error)}", hint=_cure(error)
             ) from error
 
     def conninfo(self) -> str:
@@ -120,7 +120,3 @@ def _cure(error: psycopg.Error) -> str | None:
     if cure is None and "no encryption" in said:
         cure = "the server takes encrypted connections only: set postgres.tls.mode to verify-full"
     return cure
-
-
-def _first_line(error: psycopg.Error) -> str:
-    return str(error).strip().split("\n")[0] or type(error).__name__

@@ -24,7 +24,15 @@ The end of durable bytes is not an error: readers return it as a result.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
+
+FIRST_LINE_CHARACTERS: Final = 500
+
+
+def first_line(error: BaseException) -> str:
+    """What another library's error says, in a line that fits into a message of ours."""
+    said = str(error).strip().split("\n")[0] or type(error).__name__
+    return said[:FIRST_LINE_CHARACTERS]
 
 
 class CdcTailError(Exception):

@@ -351,16 +351,14 @@ class Pipeline:
                 continue
             if not self._overflow.settle(file):
                 return
-            if file.archived:
-                segments.discarded(file.segment_id)
-                if self._feed is not None:
-                    self._feed.discarded(file.segment_id)
-            elif self._discarder.discard(file.path):
-                segments.discarded(file.segment_id)
-                if self._feed is not None:
-                    self._feed.discarded(file.segment_id)
+            if not file.archived:
+                if not self._discarder.discard(file.path):
+                    continue
                 self._report.discarded(self._discarder.discarded)
                 log.debug("segment discarded", segment=file.path.name)
+            segments.discarded(file.segment_id)
+            if self._feed is not None:
+                self._feed.discarded(file.segment_id)
 
     def _open_reader(self, file: SegmentFile) -> SegmentReader:
         if file.archived:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import structlog
 
-from cdc_tail.errors import ConfigError, SecretsError
+from cdc_tail.errors import ConfigError, SecretsError, first_line
 from cdc_tail.log import error_fields
 from cdc_tail.settings import Settings, VaultSettings
 
@@ -78,14 +78,14 @@ class Vault:
                 return act(self._client)
         except hvac.exceptions.Forbidden as error:
             raise SecretsError(
-                f"Vault refuses {what}: {_first_line(error)}",
+                f"Vault refuses {what}: {first_line(error)}",
                 hint="the policy of our token or role must allow it; docs/security.md has one",
             ) from error
         except hvac.exceptions.InvalidPath as error:
             raise SecretsError(f"Vault has nothing there: {what}", hint="check the path") from error
         except (hvac.exceptions.VaultError, requests.RequestException, OSError) as error:
             raise SecretsError(
-                f"Vault at {self._settings.address} failed at {what}: {_first_line(error)}",
+                f"Vault at {self._settings.address} failed at {what}: {first_line(error)}",
                 hint="check vault.address, that Vault is unsealed, and vault.ca (PEM) for https",
                 retryable=True,
             ) from error
@@ -290,7 +290,3 @@ def _read(file: Path, key: str) -> str:
         return file.read_text(encoding="utf-8").strip()
     except OSError as error:
         raise SecretsError(f"{key}: {file} can't be read: {error.strerror}") from error
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0] or type(error).__name__

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 from uuid import UUID
@@ -17,7 +17,7 @@ import psycopg
 import structlog
 
 from cdc_tail.database import Database
-from cdc_tail.errors import CheckpointWentBack, MirrorChanged, SinkUnavailable
+from cdc_tail.errors import CheckpointWentBack, MirrorChanged, SinkUnavailable, first_line
 from cdc_tail.failpoints import point
 from cdc_tail.mirrors import Mirrors, Prepared
 from checkpoints.model import Checkpoint, Lease, SegmentProgress
@@ -321,14 +321,9 @@ class Writer:
 
     def is_anything_due(self) -> bool:
         """Whether `expire` has anything to do; asked often, so in one round trip."""
-        conn = self._open_sink().connection
-        try:
-            with conn.pipeline(), conn.transaction():
-                answer = conn.execute(_IS_DUE, (list(self.mirrored()),))
-            return answer.fetchone() is not None
-        except psycopg.OperationalError as error:
-            self.close()
-            raise SinkUnavailable(f"PostgreSQL failed: {_first_line(error)}") from error
+        with self._transaction(piped=True) as conn:
+            answer = conn.execute(_IS_DUE, (list(self.mirrored()),))
+        return answer.fetchone() is not None
 
     def expire(self) -> Applied:
         """Let TTLs take effect, of some thousand rows at most: `rows` tells whether to go on."""
@@ -424,20 +419,19 @@ class Writer:
         return self._sink
 
     @contextmanager
-    def _transaction(self) -> Iterator[Connection]:
-        """A transaction whose failure for want of PostgreSQL is SinkUnavailable."""
+    def _transaction(self, *, piped: bool = False) -> Iterator[Connection]:
+        """A transaction whose failure for want of PostgreSQL is SinkUnavailable.
+
+        `piped`: in one round trip; answers can be fetched after it.
+        """
         conn = self._open_sink().connection
         try:
-            with conn.transaction():
+            with conn.pipeline() if piped else nullcontext(), conn.transaction():
                 yield conn
         # Internal ones are of the server's state: read-only since a failover, a full disk.
         except (psycopg.OperationalError, psycopg.InternalError) as error:
             self.close()
-            raise SinkUnavailable(f"PostgreSQL failed: {_first_line(error)}") from error
-
-
-def _first_line(error: psycopg.Error) -> str:
-    return str(error).strip().split("\n")[0] or type(error).__name__
+            raise SinkUnavailable(f"PostgreSQL failed: {first_line(error)}") from error
 
 
 def _tell_kept(refusals: list[Refusal]) -> None:

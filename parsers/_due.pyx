@@ -69,7 +69,7 @@ cdef bint names_another(const Row *row, int32_t copied) noexcept nogil:
     """
     cdef int32_t i = copied
     cdef const Cell *cell
-    cdef int64_t named_us, age_us
+    cdef int64_t named_us
     while i > 0 and row.cells[i - 1].column == row.cells[copied].column:
         i -= 1
     while i < row.n_cells and row.cells[i].column == row.cells[copied].column:

@@ -14,7 +14,13 @@ from uuid import UUID
 import psycopg
 from psycopg import sql
 
-from cdc_tail.errors import MirrorChanged, RowRejected, SchemaMismatch, SinkUnavailable
+from cdc_tail.errors import (
+    MirrorChanged,
+    RowRejected,
+    SchemaMismatch,
+    SinkUnavailable,
+    first_line,
+)
 from cdc_tail.failpoints import point
 from parsers._work import RelationWork
 from parsers.decoder import Batch, CompiledTable
@@ -387,7 +393,7 @@ def _fields(cursor: psycopg.RawCursor[Any]) -> list[bytes | None]:
 
 def translated(error: psycopg.Error) -> SinkUnavailable | RowRejected | SchemaMismatch:
     """The error of ours for one of PostgreSQL's."""
-    message = str(error).strip().split("\n")[0]
+    message = first_line(error)
     if is_of_rows(error):
         return RowRejected(f"PostgreSQL refuses a row: {message}")
     if isinstance(error, psycopg.ProgrammingError):

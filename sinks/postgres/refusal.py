@@ -14,6 +14,7 @@ from typing import Final
 
 import psycopg
 
+from cdc_tail.errors import first_line
 from parsers.decoder import Batch
 from sinks.base import Applied
 from sinks.postgres.catalog import Connection
@@ -77,7 +78,7 @@ def _refusal(part: Batch, error: psycopg.Error) -> Refusal:
     said = [diagnostic.message_detail, diagnostic.message_hint]
     if diagnostic.constraint_name:
         said.append(f"constraint {diagnostic.constraint_name}")
-    reason = diagnostic.message_primary or str(error).strip().split("\n")[0]
+    reason = diagnostic.message_primary or first_line(error)
     return Refusal(
         part, error.sqlstate or "", reason, "; ".join(one for one in said if one) or None
     )
