@@ -10,6 +10,7 @@ from typing import Final
 
 import structlog
 
+from cdc_tail import node_schema
 from cdc_tail.errors import SourceUnavailable
 from cdc_tail.intake import Question
 from cdc_tail.log import error_fields
@@ -68,14 +69,10 @@ class SchemaGuide:
         history.seed(self._schema, writer.query(history.definitions))
 
     def _ask(self, cassandra: CassandraSettings) -> bool:
-        # Loading the driver takes time that a replay, which asks no node, need not spend.
-        from cdc_tail.cluster import cdc_total_space_bytes, connect
-        from cdc_tail.schema_source import refresh_schema
-
-        with connect(cassandra) as session:
-            changed = refresh_schema(session, self._schema)
-            if self.cdc_total_space_bytes is None:
-                self.cdc_total_space_bytes = cdc_total_space_bytes(session)
+        told = node_schema.ask(cassandra)
+        changed = self._schema.refresh(told.updates, told.settled_us)
+        if self.cdc_total_space_bytes is None:
+            self.cdc_total_space_bytes = told.cdc_total_space_bytes
         self.has_asked_node = True
         return bool(changed)
 

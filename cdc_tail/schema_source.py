@@ -34,9 +34,18 @@ def refresh_schema(session: Session, log: SchemaLog) -> set[TableName]:
 
     Raises SourceUnavailable where the cluster does not answer.
     """
+    settled_us = settled_until_us(session)
+    return log.refresh(read_schema(session), settled_us)
+
+
+def settled_until_us(session: Session) -> int:
+    """Until when (writetime, microseconds) what `read_schema` lacks from now on was dropped.
+
+    Raises SourceUnavailable where the cluster does not answer.
+    """
     # The node's clock, as near as can be to those that made the timestamps; never ours.
     (row,) = _query(session, "SELECT toUnixTimestamp(now()) AS now_ms FROM system.local")
-    return log.refresh(read_schema(session), (row["now_ms"] - _SETTLED_SECONDS * 1000) * 1000)
+    return int(row["now_ms"] - _SETTLED_SECONDS * 1000) * 1000
 
 
 def read_schema(session: Session) -> list[Update]:

@@ -166,6 +166,19 @@ class Segments:
             if not look_at_all and not segment.ended and segment.is_untouched:
                 return
 
+    def is_quiet(self) -> bool:
+        """Whether `readable` would give nothing that has moved since it was last read through."""
+        if self._look_at_all:
+            return False
+        for segment in self:
+            if segment.ended or segment.dormant:
+                continue
+            if segment.reader is None or not segment.reader.is_quiet():
+                return False
+            if segment.is_untouched:
+                return True
+        return True
+
     def _fetched(self) -> int:
         return sum(one.file.archived and one.reader is not None for one in self)
 

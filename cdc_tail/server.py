@@ -5,13 +5,15 @@ GET /  /metrics  /healthz  /readyz  /status  /openapi.json; more routes come fro
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import socket
 import ssl
 import threading
 from collections.abc import Sequence
 from importlib import resources
 from types import TracebackType
-from typing import Any
+from typing import Any, Final
 
 import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -26,6 +28,8 @@ from cdc_tail.metrics import Metrics
 from cdc_tail.settings import HttpSettings
 from cdc_tail.status import StatusBoard, not_healthy_because, not_ready_because
 from cdc_tail.tls import server_context
+
+TICK_SECONDS: Final = 1.0
 
 
 def application(
@@ -71,6 +75,29 @@ def application(
     )
 
 
+class _Server(uvicorn.Server):
+    """Wakes up once a second, for its answers' date: ten times cost 0.2 % of a core."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._ending = asyncio.Event()
+
+    async def main_loop(self) -> None:
+        """Serve until `stop`."""
+        self._loop = asyncio.get_running_loop()
+        while not await self.on_tick(0):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._ending.wait(), TICK_SECONDS)
+
+    def stop(self) -> None:
+        """End soon; from any thread."""
+        self.should_exit = True
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # it has ended already
+                self._loop.call_soon_threadsafe(self._ending.set)
+
+
 class StatusServer:
     """Serves `application` from a thread until the `with` block ends."""
 
@@ -91,7 +118,7 @@ class StatusServer:
             **_tls(settings),
         )
         self._scheme = "https" if config.is_ssl else "http"
-        self._server = uvicorn.Server(config)
+        self._server = _Server(config)
         # uvicorn installs signal handlers only in the main thread; ours stay in place.
         self._thread = threading.Thread(
             target=self._server.run, args=([self._socket],), name="http", daemon=True
@@ -113,7 +140,7 @@ class StatusServer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._server.should_exit = True
+        self._server.stop()
         self._thread.join(timeout=5)
         self._socket.close()
 

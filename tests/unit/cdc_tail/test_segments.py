@@ -90,6 +90,27 @@ def test_a_live_segment_is_read_entry_by_entry(node: NodeFolder, tail: Tail) -> 
     assert tail.done == []
 
 
+def test_quiet_until_something_is_written_or_listed(node: NodeFolder, tail: Tail) -> None:
+    node.create(1)
+    node.create(2)
+    tail.look()
+    assert not tail.segments.is_quiet()
+    assert tail.read() == []
+    assert tail.segments.is_quiet()
+    node.append(1, mutation(1))
+    assert not tail.segments.is_quiet()
+    assert tail.read() == [mutation(1)]
+    tail.commit()
+    assert tail.segments.is_quiet()
+    tail.look()
+    assert not tail.segments.is_quiet()
+    assert tail.read() == []
+    assert tail.segments.is_quiet()
+    node.append(2, mutation(2))
+    assert not tail.segments.is_quiet()
+    assert tail.read() == [mutation(2)]
+
+
 def test_a_completed_segment_is_done_only_after_its_commit(node: NodeFolder, tail: Tail) -> None:
     node.create(1)
     node.append(1, mutation(1))

@@ -8,6 +8,7 @@ import random
 import struct
 import threading
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -73,6 +74,34 @@ def test_marker_slot_is_waited_for_and_then_stepped_over(tmp_path: Path) -> None
         writer[24:28] = marker(20, slot)[4:]
         assert reader.read() == (ReadResult.ENTRY, slot + 40, b"x" * 20)
         assert reader.durable_end == slot
+
+
+@pytest.mark.parametrize("mode", ["live", "marked"])
+def test_quiet_reader_would_give_nothing(tmp_path: Path, mode: Literal["live", "marked"]) -> None:
+    """Whatever byte was stored last: the rest of an entry, then its section's marker."""
+    built = Segment()
+    built.add(b"first entry")
+    built.add(b"second entry")
+    path, writer = live_file(tmp_path, bytes(built.data[: built.ends[0]]))
+    final = bytes(built.finish())
+    found: list[bytes | None] = []
+    quiet = 0
+    with SegmentReader(path, mode=mode) as reader:
+        assert not reader.is_quiet() or mode == "marked"
+        for at in [*range(built.ends[0], built.ends[1]), *range(20, 28)]:
+            while (read := reader.read())[0] == ReadResult.ENTRY:
+                found.append(read[2])
+            writer[at] = final[at]
+            if reader.is_quiet():
+                quiet += 1
+                assert reader.read()[0] == ReadResult.INCOMPLETE
+        while (read := reader.read())[0] == ReadResult.ENTRY:
+            found.append(read[2])
+        reader.set_completed()
+        assert not reader.is_quiet()
+    assert found == built.mutations
+    # The rest of the entry in "marked" mode, the zeros before its size and most of the marker.
+    assert quiet >= (20 if mode == "marked" else 3)
 
 
 def test_entry_that_does_not_hold_in_a_closed_section_is_corrupt(
