@@ -19,7 +19,6 @@ from parsers.segment import (
     SegmentReader,
     corrupt_error,
     damaged_bytes,
-    iter_entries,
     skip_damage,
 )
 from parsers.view import Rejected
@@ -145,15 +144,11 @@ class Intake:
         Each is to be applied before the next one is asked for.
         """
         batch = Batch(catalog)
-        for reader in self.segments.open_between(after.segment_id, until.segment_id):
-            for position, raw in iter_entries(reader):
-                if position >= until:
-                    break
-                if position > after:
-                    decode_kept(raw, batch, log_version=reader.version, position=position)
-                if batch.events >= self._max_events or batch.bytes >= self._max_bytes:
-                    yield batch
-                    batch = Batch(catalog)
+        for position, raw, version in self.segments.read_between(after, until):
+            decode_kept(raw, batch, log_version=version, position=position)
+            if batch.events >= self._max_events or batch.bytes >= self._max_bytes:
+                yield batch
+                batch = Batch(catalog)
         yield batch
 
     def set_aside(self, question: Question) -> None:

@@ -220,12 +220,7 @@ class Segments:
         with reader:
             reader.seek(segment.committed)
             _tell_reader(reader, segment.file)
-            while reader.position < segment.offset:
-                result, end_offset, mutation = reader.read()
-                if mutation is not None:
-                    yield Position(reader.segment_id, end_offset), mutation, reader.version
-                elif result != ReadResult.CORRUPT or not skip_damage(reader):
-                    return
+            yield from _read_once_more(reader, segment.offset)
 
     def to_commit(self) -> list[Segment]:
         """Segments that were read further than committed, or to their end, by id."""
@@ -262,24 +257,28 @@ class Segments:
             if self._done_at.get(key, latest) <= latest
         ]
 
-    def open_between(self, first_id: int, last_id: int) -> Iterator[SegmentReader]:
-        """Readers of their own for the segments with these ids whose files are still there.
+    def read_between(
+        self, after: Position, until: Position
+    ) -> Iterator[tuple[Position, bytes, int]]:
+        """Every mutation between two positions that were read, of files that are still there.
 
-        Closed as the next one is asked for.
+        As `read_again`; both ends are excluded.
         """
         files = {one.segment_id: one.file for one in self} | self._done
         for segment_id in sorted(files):
-            if not first_id <= segment_id <= last_id:
+            if not after.segment_id <= segment_id <= until.segment_id:
                 continue
             try:
                 reader = self._open_reader(files[segment_id])
             except (FileNotFoundError, ArchiveUnavailable):
                 continue
-            _tell_reader(reader, files[segment_id])
-            try:
-                yield reader
-            finally:
-                reader.close()
+            with reader:
+                _tell_reader(reader, files[segment_id])
+                for position, mutation, version in _read_once_more(reader):
+                    if position >= until:
+                        break
+                    if position > after:
+                        yield position, mutation, version
 
     def discarded(self, segment_id: int) -> None:
         """The segment's files are gone."""
@@ -340,6 +339,18 @@ class Segments:
         """Unmap everything."""
         for segment in self:
             segment.close()
+
+
+def _read_once_more(
+    reader: SegmentReader, until: int | None = None
+) -> Iterator[tuple[Position, bytes, int]]:
+    """Mutations to an offset or the end; damage that was passed over is passed over again."""
+    while until is None or reader.position < until:
+        result, end_offset, mutation = reader.read()
+        if mutation is not None:
+            yield Position(reader.segment_id, end_offset), mutation, reader.version
+        elif result != ReadResult.CORRUPT or not skip_damage(reader):
+            return
 
 
 def _tell_reader(reader: SegmentReader, file: SegmentFile) -> None:

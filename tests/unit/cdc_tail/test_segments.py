@@ -11,6 +11,7 @@ from cdc_tail import segments
 from cdc_tail.segments import Segment, Segments
 from cdc_tail.watch import list_segments
 from checkpoints.model import SegmentProgress
+from parsers.position import Position
 from parsers.segment import ReadResult, SegmentReader
 from tests.support.node_folder import NodeFolder
 from tests.support.segments import SEGMENT_ID
@@ -322,3 +323,21 @@ def test_idle_readers_are_unmapped(node: NodeFolder, tail: Tail) -> None:
     tail.look()
     tail.read()
     assert sum(one.reader is not None for one in tail.segments) == 1
+
+
+def test_what_is_read_once_more_passes_over_damage(node: NodeFolder, tail: Tail) -> None:
+    """As after a TRUNCATE, which has what came behind it applied again."""
+    for number in (1, 2):
+        node.create(number)
+        node.append(number, *(mutation(10 * number + n) for n in range(4)))
+        node.complete(number)
+    tail.look()
+    assert len(tail.read()) == 8
+    damaged = bytearray(node.path(1).read_bytes())
+    damaged[damaged.index(mutation(11))] ^= 1
+    node.path(1).write_bytes(damaged)
+    first, last = (Position(SEGMENT_ID + n, 0) for n in (1, 3))
+    read = list(tail.segments.read_between(first, last))
+    assert [one for _, one, _ in read] == [mutation(n) for n in (10, 12, 13, 20, 21, 22, 23)]
+    within = tail.segments.read_between(read[1][0], read[-2][0])
+    assert [one for _, one, _ in within] == [mutation(n) for n in (13, 20, 21)]
