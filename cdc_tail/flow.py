@@ -125,11 +125,11 @@ class Flow:
         """Apply the parked mutations whose table has become known; returns how many were taken."""
         self.flush()
         taken = 0
-        node = self.writer.node
+        node, seal = self.writer.node, self.mirrors.seal
         waiting = self._query(lambda conn: parked_table_ids(conn, node))
         known = [table_id for table_id in waiting if self.mirrors.knows(table_id)]
         while known:
-            found = self._query(lambda conn: read_parked(conn, node, known, _PARKED_AT_ONCE))
+            found = self._query(lambda conn: read_parked(conn, node, known, _PARKED_AT_ONCE, seal))
             self.flush()
             done = [one.position for one in found if self.intake.add(one)]
             if not done:
@@ -224,10 +224,12 @@ class Flow:
 
     def _second_chances(self) -> SecondChances:
         if self._chances is None:
-            node = self.writer.node
+            node, seal = self.writer.node, self.mirrors.seal
             self._chances = SecondChances(
                 self._query(
-                    lambda conn: read_refused(conn, node, limit=MAX_LETTERS, max_bytes=MAX_BYTES)
+                    lambda conn: read_refused(
+                        conn, node, seal, limit=MAX_LETTERS, max_bytes=MAX_BYTES
+                    )
                 )
             )
         return self._chances

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 from uuid import UUID
@@ -31,6 +31,7 @@ from sinks.postgres import history, letters
 from sinks.postgres.catalog import Connection, load_mirrors
 from sinks.postgres.history import Definition
 from sinks.postgres.letters import Record, Wanted
+from sinks.postgres.seal import Seal
 from sinks.postgres.set_aside import DeadLetter
 
 # Of a value in a list; `show` gives all of it.
@@ -121,6 +122,8 @@ class Letters:
         schema = self._schema(known)
         if record.table_id is not None and schema.schema.by_id(record.table_id) is None:
             SchemaGuide(schema, self._settings.cassandra).ask_node()
+        if record.is_sealed:  # for good: whoever may see it has the segment, and `inspect`
+            return described(record, tables) | {"mutation": None, "raw": None}
         return described(record, tables) | {
             "mutation": Inspector(schema).describe(record.position, record.raw, record.log_version),
             "raw": record.raw.hex(),
@@ -179,6 +182,7 @@ class Letters:
             if record is None or record.state not in ("open", "parked"):
                 results[name] = Settled(name, "not_found" if record is None else "not_open")
                 continue
+            record = opened(record, writer.mirrors.seal)
             assert record.raw is not None
             refused = decode_kept(
                 record.raw, batch, log_version=record.log_version, position=record.position
@@ -230,6 +234,12 @@ class Letters:
             raise SinkUnavailable(f"PostgreSQL does not answer: {error}") from error
 
 
+def opened(record: Record, seal: Seal) -> Record:
+    """The record with the raw bytes that it was set aside with; ConfigError without the key."""
+    assert record.raw is not None  # `find_records` gives it
+    return replace(record, raw=seal.open(record.raw, is_sealed=record.is_sealed), is_sealed=False)
+
+
 def wanted_from(state: str | None, table: str | None, reason: str | None) -> Wanted:
     """The wish as somebody typed it, `table` as keyspace.table or table; ConfigError."""
     known = {one: one for one in letters.STATES}
@@ -270,6 +280,7 @@ def described(
         "sqlstate": record.sqlstate,
         "log_version": record.log_version,
         "size_bytes": record.size_bytes,
+        "is_sealed": record.is_sealed,
         "seen": record.seen,
         "first_seen": record.first_seen.isoformat(),
         "last_seen": record.last_seen.isoformat(),

@@ -18,6 +18,8 @@ from sinks.postgres import history
 from sinks.postgres.applier import PostgresSink
 from sinks.postgres.catalog import Connection, Mirror, load_mirrors, mirrors_of
 from sinks.postgres.ddl import drop_mirrors, ensure_mirrors
+from sinks.postgres.masks import column_masks
+from sinks.postgres.seal import Seal
 from sinks.postgres.snapshots import request_snapshot
 from sinks.postgres.target import column_types
 from sinks.postgres.typemap import Mapping
@@ -47,6 +49,7 @@ class Mirrors:
         self._existing = existing
         self._settings = settings
         self._node = node
+        self.seal = Seal(settings.mask_bytes())
         self._now = Prepared(Schema(), {}, build_catalog())
 
     @property
@@ -88,7 +91,12 @@ class Mirrors:
         """
         conn = sink.connection
         schema = self.log.schema
-        mapping = Mapping(columns=self._settings.column_types(), pgvector=_has_pgvector(conn))
+        mask_key = self._settings.mask_bytes()
+        mapping = Mapping(
+            columns=self._settings.column_types(),
+            pgvector=_has_pgvector(conn),
+            mask_key=mask_key,
+        )
         compiled: dict[UUID, CompiledTable] = {}
         had_mirrors = {one.table_id for one in load_mirrors(conn)}
         for table_id, table in schema.all_by_id().items():
@@ -96,7 +104,12 @@ class Mirrors:
             if not mirrors:
                 continue
             self._request_snapshot(conn, table, position, had_mirror=table_id in had_mirrors)
-            compiled[table_id] = CompiledTable(table, "mirror", column_types(table, mirrors))
+            compiled[table_id] = CompiledTable(
+                table,
+                "mirror",
+                column_types(table, mirrors),
+                masks=column_masks(conn, mirrors, mask_key),
+            )
             sink.attach(compiled[table_id], mirrors)
         if position is not None:
             history.record(conn, self._node, position, self._now.schema, self.log)

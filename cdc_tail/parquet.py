@@ -7,7 +7,7 @@ after a crash the part that is in no file yet is read again from there.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 from uuid import UUID
 
@@ -18,12 +18,14 @@ from cdc_tail.segments import Segments
 from cdc_tail.settings import MirrorSettings, ParquetSettings
 from cdc_tail.watch import SegmentFile
 from parsers.decoder import Catalog, CompiledTable, build_catalog, view_mutation
+from parsers.masking import Mask
 from parsers.position import Position
-from parsers.schema import Schema
+from parsers.schema import Schema, Table
 from parsers.segment import ReadResult, SegmentReader, corrupt_error
 from sinks.parquet.archive import ParquetArchive, Transact
 from sinks.parquet.files import open_store
 from sinks.parquet.manifest import ChangeFile
+from sinks.postgres.masks import plain_masks
 
 log = structlog.get_logger()
 
@@ -45,7 +47,7 @@ class ParquetFeed:
         assert settings.location is not None
         self._settings = settings
         self._mirror = mirror
-        self._archive = ParquetArchive(open_store(settings.location), node)
+        self._archive = ParquetArchive(open_store(settings.location), node, self._masks_of)
         self._open_reader = open_reader
         self._transact = transact
         self._offsets: dict[int, int] = {}  # read into the buffer, or further
@@ -163,6 +165,9 @@ class ParquetFeed:
         if self._archive.add(position, wanted, len(raw)) and self._since is None:
             self._since = time.monotonic()
 
+    def _masks_of(self, table: Table) -> Mapping[str, Mask]:
+        return plain_masks(self._mirror.column_types(), self._mirror.mask_bytes(), table)
+
     def _compile(self, schema: Schema) -> Catalog:
         """A catalog in which also dropped tables are decoded: their last changes may be waiting."""
         if self._catalog is None or self._catalog[0] is not schema:
@@ -173,6 +178,6 @@ class ParquetFeed:
                 if one.cdc and not one.is_view and self._mirror.wants(one.keyspace, one.name)
             ]
             self._wanted = {one.id for one in mirrored}
-            compiled = [CompiledTable(one, "mirror") for one in mirrored]
+            compiled = [CompiledTable(one, "mirror", masks=self._masks_of(one)) for one in mirrored]
             self._catalog = (schema, build_catalog(compiled, tables))
         return self._catalog[1]

@@ -187,7 +187,7 @@ class Replay:
             lambda conn: [
                 one
                 for table_id in parked_table_ids(conn, writer.node)
-                for one in read_parked(conn, writer.node, [table_id], SAMPLES)
+                for one in read_parked(conn, writer.node, [table_id], SAMPLES, self._mirrors.seal)
             ]
         )
         for one in samples:

@@ -5,9 +5,10 @@ Where values come from is not said here (see config.py). Opens no connection, re
 
 from __future__ import annotations
 
+import re
 import socket
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, ByteSize, Field, SecretStr
 
@@ -315,6 +316,10 @@ class VaultSettings(Section):
     key: Path | None = Field(default=None, description="Key (PEM) of our certificate.")
 
 
+# A name may hold a "=", and so may a constant.
+_MAPPED: Final = re.compile(r"(?P<name>.+\..+\..+)=(?P<choice>[^=]+|constant:.*)")
+
+
 class MirrorSettings(Section):
     """Which tables are mirrored and how their columns are stored."""
 
@@ -325,12 +330,16 @@ class MirrorSettings(Section):
     exclude: tuple[str, ...] = Field(
         default=(), description="keyspace.table or keyspace.*, left out."
     )
-    columns: tuple[Annotated[str, Field(pattern=r"^.+\..+\..+=.+$")], ...] = Field(
+    columns: tuple[Annotated[str, Field(pattern=_MAPPED.pattern)], ...] = Field(
         default=(),
-        description="keyspace.table.column=type: another PostgreSQL type than the usual one, or"
-        " omit to leave the column out.",
+        description="keyspace.table.column=type: another PostgreSQL type than the usual one; omit"
+        " leaves the column out; hash, null or constant:VALUE masks it.",
     )
-
+    mask_key: Annotated[SecretStr, Field(min_length=16)] | None = Field(
+        default=None,
+        description="Key of 16 characters or more for masked columns, the same for all processes"
+        " that write one mirror: of the hashes, and of the encryption of what is set aside.",
+    )
     ddl: Literal["create", "verify"] = Field(
         default="create",
         description="create: make and evolve the mirror's tables; verify: only check them, and name"
@@ -338,9 +347,13 @@ class MirrorSettings(Section):
     )
 
     def column_types(self) -> dict[str, str]:
-        """The chosen type by "keyspace.table.column"."""
-        pairs = (one.rpartition("=") for one in self.columns)
-        return {name: pg_type for name, _, pg_type in pairs}
+        """The chosen type, omit or mask by "keyspace.table.column"."""
+        pairs = (_MAPPED.fullmatch(one) for one in self.columns)
+        return {pair["name"]: pair["choice"] for pair in pairs if pair is not None}
+
+    def mask_bytes(self) -> bytes | None:
+        """`mask_key` as the masks take it."""
+        return None if self.mask_key is None else self.mask_key.get_secret_value().encode()
 
     def wants(self, keyspace: str, table: str) -> bool:
         """Whether a table is to be mirrored, as far as these settings go."""

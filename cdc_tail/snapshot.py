@@ -172,7 +172,13 @@ class Snapshots:
         return self.writer.query(lambda conn: snapshots.doubted_rows(conn, mine, DOUBTS))
 
     def _verifier(self, session: Session, conn: Connection) -> Verifier:
-        return Verifier(session, conn, consistency=self._settings.snapshot.consistency, repair=True)
+        return Verifier(
+            session,
+            conn,
+            consistency=self._settings.snapshot.consistency,
+            repair=True,
+            mask_key=self._settings.mirror.mask_bytes(),
+        )
 
     def _copy(
         self, session: Session, table: Table, reason: Reason, remove_missing: bool
@@ -253,7 +259,7 @@ class Snapshots:
 
         def commit(conn: Connection) -> None:
             if letters:
-                write_dead_letters(conn, self._settings.node, letters)
+                write_dead_letters(conn, self._settings.node, letters, self._mirrors.seal)
             snapshots.advance(conn, table_id, done, rows)
 
         return self.writer.apply_rows(batch, commit)

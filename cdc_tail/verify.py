@@ -26,6 +26,7 @@ from parsers.encode import decoded_key
 from parsers.schema_log import SchemaLog
 from sinks.postgres.applier import PostgresSink
 from sinks.postgres.catalog import Connection, Mirror, load_mirrors, mirrors_of
+from sinks.postgres.masks import column_masks
 from sinks.postgres.target import Target, column_types
 from sinks.postgres.truncate import truncations_seen
 
@@ -55,17 +56,19 @@ class Verifier:
         settle_seconds: float = 15,
         consistency: str = "LOCAL_QUORUM",
         repair: bool = False,
+        mask_key: bytes | None = None,
         on_rows: Callable[[int], None] = lambda _: None,
     ) -> None:
         """`settle_seconds` bounds how long a differing row may take to become equal.
 
-        `conn` is this object's alone from now on; `on_rows` is told of compared rows. Raises
-        SourceUnavailable where the cluster does not answer.
+        `conn` is this object's alone from now on; `on_rows` is told of compared rows; `mask_key` is
+        mirror.mask_key. Raises SourceUnavailable where the cluster does not answer.
         """
         self._conn = conn
         self._settle_seconds = settle_seconds
         self._on_rows = on_rows
         self._repair = repair
+        self._mask_key = mask_key
         check_partitioner(session)
         self._reader = RawReader(session, consistency)
         self._schema = SchemaLog()
@@ -150,7 +153,8 @@ class Verifier:
             )
         with self._conn.transaction():
             mirrors = mirrors_of(self._conn, table)
-            compiled = CompiledTable(table, "mirror", column_types(table, mirrors))
+            masks = column_masks(self._conn, mirrors, self._mask_key)
+            compiled = CompiledTable(table, "mirror", column_types(table, mirrors), masks=masks)
             self._sink.attach(compiled, mirrors)
         return self._sink.targets()[mirror.mirror_id]
 

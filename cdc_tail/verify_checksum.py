@@ -11,14 +11,16 @@ import hashlib
 import ipaddress
 import json
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
 from psycopg import sql
 
+from cdc_tail.verify_masks import expected_text
 from cdc_tail.verify_values import MAY_BE_EMPTY, elements_of, from_cassandra
 from parsers.cql_types import CqlType, ListType, Native, SetType, VectorType
+from parsers.masking import Mask
 from sinks.postgres.catalog import MirrorColumn
 
 Pack = Callable[[bytes], bytes]
@@ -79,9 +81,14 @@ _BINARY: Final[dict[str, tuple[frozenset[str], Pack]]] = {
 class RowSums:
     """Sums over rows of one relation."""
 
-    def __init__(self, columns: Sequence[MirrorColumn], oid_of: Callable[[str], int]) -> None:
-        """`oid_of` gives the oid of a PostgreSQL type."""
-        self._columns = [_Column(column, oid_of) for column in columns]
+    def __init__(
+        self,
+        columns: Sequence[MirrorColumn],
+        oid_of: Callable[[str], int],
+        masks: Mapping[str, Mask],
+    ) -> None:
+        """`oid_of` gives the oid of a PostgreSQL type, `masks` those of columns by their name."""
+        self._columns = [_Column(column, oid_of, masks.get(column.cql_name)) for column in columns]
         self._header = _int32(len(self._columns))
 
     def expression(self, alias: str) -> sql.Composed:
@@ -123,16 +130,24 @@ class RowSums:
 class _Column:
     """How one column's values stand in a record."""
 
-    def __init__(self, column: MirrorColumn, oid_of: Callable[[str], int]) -> None:
+    def __init__(
+        self, column: MirrorColumn, oid_of: Callable[[str], int], mask: Mask | None
+    ) -> None:
         self.name = column.name
         cql_type, pg_type = column.cql_type, column.pg_type
-        self._pack = _binary(cql_type, pg_type, oid_of)
+        self._pack: Callable[[bytes], bytes | None] | None = (
+            None if mask is not None else _binary(cql_type, pg_type, oid_of)
+        )
         self.as_text = self._pack is None
-        if self._pack is None:
+        if mask is not None:
+            self._pack = _masked(column, mask)
+        elif self._pack is None:
             self._pack = _text(cql_type, pg_type)
         self._oid = struct.pack(">I", _TEXT_OID if self.as_text else oid_of(pg_type))
         self._null = self._oid + _NULL
-        self._may_be_empty = not isinstance(cql_type, Native) or cql_type.name in MAY_BE_EMPTY
+        self._may_be_empty = (
+            mask is not None or not isinstance(cql_type, Native) or cql_type.name in MAY_BE_EMPTY
+        )
 
     def put(self, parts: list[bytes], raw: bytes | None) -> None:
         if raw is None or (not raw and not self._may_be_empty):
@@ -140,7 +155,10 @@ class _Column:
             return
         assert self._pack is not None
         packed = self._pack(raw)
-        parts += self._oid, _int32(len(packed)), packed
+        if packed is None:
+            parts.append(self._null)
+        else:
+            parts += self._oid, _int32(len(packed)), packed
 
 
 def _binary(cql_type: CqlType, pg_type: str, oid_of: Callable[[str], int]) -> Pack | None:
@@ -192,6 +210,16 @@ def _text(cql_type: CqlType, pg_type: str) -> Pack:
         if not isinstance(value, str):
             raise ValueError(f"{pg_type} has no text that is known here")
         return value.encode()
+
+    return pack
+
+
+def _masked(column: MirrorColumn, mask: Mask) -> Callable[[bytes], bytes | None]:
+    """The text of a masked column, None for NULL."""
+
+    def pack(raw: bytes) -> bytes | None:
+        text = expected_text(column, mask, raw)
+        return None if text is None else text.encode()
 
     return pack
 

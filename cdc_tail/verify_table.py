@@ -15,6 +15,7 @@ from cdc_tail.raw_rows import RawReader
 from cdc_tail.selecting import RangeReader, token_of, token_ranges
 from cdc_tail.verify_checksum import RowSums
 from cdc_tail.verify_keys import KeySums, bucket_of
+from cdc_tail.verify_masks import expected_value
 from cdc_tail.verify_values import from_cassandra, from_postgres, same
 from parsers._rowkey import row_key
 from parsers.encode import clustering_bytes, decoded_key, encoded_key
@@ -97,7 +98,8 @@ class Comparison:
         self._n_key = len(mirror.key)
         self._n_partition_key = len(table.partition_key)
         self._keys = MirrorKeys(conn, mirror)
-        self._sums = RowSums(self._columns, self._keys.oid)
+        self._masks = target.relation.table.masks
+        self._sums = RowSums(self._columns, self._keys.oid, self._masks)
         self._reader = RangeReader(
             reader,
             table,
@@ -174,7 +176,7 @@ class Comparison:
                 continue
             other = {}
             for column, raw, text in zip(self._columns, row, texts, strict=True):
-                expected = from_cassandra(column.cql_type, column.pg_type, raw)
+                expected = expected_value(column, self._masks.get(column.cql_name), raw)
                 actual = from_postgres(column.pg_type, text)
                 if not same(expected, actual):
                     other[column.cql_name] = (_shown(expected), _shown(actual))

@@ -371,10 +371,11 @@ class Writer:
         if work.retried:
             mark_retried(conn, self.node, work.retried)
         if work.letters or work.refused:
-            write_dead_letters(conn, self.node, [*work.letters, *work.refused])
+            letters = [*work.letters, *work.refused]
+            write_dead_letters(conn, self.node, letters, self.mirrors.seal)
             point("commit.dead_letters")
         if work.parked:
-            park(conn, self.node, work.parked)
+            park(conn, self.node, work.parked, self.mirrors.seal)
             point("commit.parked")
         if work.unparked:
             unpark(conn, self.node, work.unparked)

@@ -11,6 +11,12 @@ cdef enum Action:
     DIVERT = 3          # handed to the caller as Python objects: system_schema, system.local
 
 
+cdef enum Masking:
+    SHOWN = 0
+    HASHED = 1          # values, and what names elements, become hexadecimal digits
+    EMPTIED = 2         # likewise, but no value is left
+
+
 cdef struct ColumnCode:
     const uint8_t *name
     int32_t name_length
@@ -21,6 +27,10 @@ cdef struct ColumnCode:
     uint8_t complex
     uint8_t counter
     uint8_t ghost               # dropped and not there any more: every cell is void
+    uint8_t mask                # Masking
+    uint8_t names_by_value      # masked, and the paths of its cells are values, too
+    const uint8_t *mask_key
+    int32_t mask_key_length
 
 
 cdef struct TableCode:
@@ -47,6 +57,7 @@ cdef class CompiledTable:
     cdef readonly object table          # parsers.schema.Table
     # parsers.schema.Column for each of code.columns, DroppedColumn for ghosts
     cdef readonly tuple columns
+    cdef readonly dict masks            # parsers.masking.Mask by column
     cdef tuple keep                     # owners of what `code` points to
     cdef tuple key_types
     cdef tuple column_types

@@ -2,6 +2,7 @@ from collections.abc import Iterable, Mapping
 from typing import Literal, Self, final
 from uuid import UUID
 
+from parsers.masking import Mask
 from parsers.schema import Column, DroppedColumn, Table
 
 ACTIONS: dict[str, int]
@@ -12,12 +13,15 @@ class CompiledTable:
     def table(self) -> Table: ...
     @property
     def columns(self) -> tuple[Column | DroppedColumn, ...]: ...
+    @property
+    def masks(self) -> dict[str, Mask]: ...
     def __new__(
         cls,
         table: Table,
         action: Literal["mirror", "discard", "skip", "divert"],
         pg_types: Mapping[str, str] | None = None,
         nul: str = "reject",
+        masks: Mapping[str, Mask] | None = None,
     ) -> Self: ...
 
 @final

@@ -7,10 +7,13 @@ from libc.string cimport memcmp, memcpy
 from parsers._crc32 cimport crc32_update
 from parsers._types cimport (
     CODEC_DECIMAL,
+    KIND_MAP,
+    KIND_SET,
     KIND_TUPLE,
     KIND_UDT,
     CompiledType,
     TypeNode,
+    compile_masked,
     compile_type,
 )
 
@@ -25,15 +28,17 @@ cdef class CompiledTable:
 
     `pg_types` names the PostgreSQL type of each column; a value that this type can't hold is
     rejected when it is decoded, and the cells of a non-key column that is not named are void.
-    Without it nothing is checked (inspect, tests).
+    Without it nothing is checked (inspect, tests). `masks` (parsers.masking) hide the values of
+    columns: what is decoded has none but masked ones.
     """
 
-    def __cinit__(self, table, str action, pg_types=None, str nul="reject"):
+    def __cinit__(self, table, str action, pg_types=None, str nul="reject", masks=None):
         cdef TableCode *code = &self.code
         cdef CompiledType compiled
-        cdef bytes name
+        cdef bytes name, mask_key
         cdef int i
         self.table = table
+        self.masks = dict(masks or {})
         cdef bytes table_id = table.id.bytes
         memcpy(code.id, <const uint8_t *>table_id, 16)
         code.action = ACTIONS[action]
@@ -42,6 +47,8 @@ cdef class CompiledTable:
         def compile_column(column, key):
             # Without a mapping only the layout is asked of the compiled type; any type has a text.
             pg_type = pg_types.get(column.name, "text") if pg_types is not None else "text"
+            if not key and column.name in self.masks:
+                return compile_masked(column.type, pg_type, self.masks[column.name])
             return compile_type(column.type, pg_type, key=key, nul=nul)
 
         self.key_types = tuple(compile_column(c, True) for c in table.primary_key)
@@ -80,6 +87,7 @@ cdef class CompiledTable:
         if code.columns == NULL or code.ghost_static == NULL:
             raise MemoryError
         types = []
+        keys = []
         for i, column in enumerate(self.columns):
             is_ghost = i >= code.n_statics + code.n_regulars
             if is_ghost:
@@ -94,17 +102,29 @@ cdef class CompiledTable:
             code.columns[i].name_length = len(column.name_bytes)
             code.columns[i].tag = crc32_update(0, <const uint8_t *>name, len(name))
             code.columns[i].type = compiled.node
-            code.columns[i].fixed_length = compiled.node.fixed_length
+            code.columns[i].fixed_length = (
+                -1 if column.type.fixed_length is None else column.type.fixed_length
+            )
             code.columns[i].complex = column.type.is_multicell
             code.columns[i].counter = str(column.type) == "counter"
             code.columns[i].ghost = is_ghost or (
                 pg_types is not None and column.name not in pg_types
             )
+            if column.name in self.masks and not is_ghost:
+                mask = self.masks[column.name]
+                mask_key = mask.key
+                keys.append(mask_key)
+                code.columns[i].mask = HASHED if mask.kind == "hash" else EMPTIED
+                code.columns[i].mask_key = <const uint8_t *>mask_key
+                code.columns[i].mask_key_length = len(mask_key)
+                code.columns[i].names_by_value = code.columns[i].complex and (
+                    compiled.node.kind == KIND_SET or compiled.node.kind == KIND_MAP
+                )
             code.columns[i].dropped_us = (
                 INT64_MIN if dropped is None else dropped.dropped_time_us
             )
         self.column_types = tuple(types)
-        self.keep = tuple(column.name_bytes for column in self.columns)
+        self.keep = (*keys, *(column.name_bytes for column in self.columns))
 
     def __dealloc__(self):
         free(self.code.partition_key)

@@ -13,6 +13,9 @@ from parsers._types cimport TypeNode
 cdef int value_to_pg(
     const TypeNode *node, const uint8_t *value, Py_ssize_t size, Buffer *out) except -1 nogil
 
+# Appends the field of CODEC_CONSTANT.
+cdef int put_constant(const TypeNode *node, Buffer *out) except -1 nogil
+
 # What comes before the elements of an array; `count` of them follow, each with value_to_pg.
 cdef int put_array_header(const TypeNode *node, Py_ssize_t count, Buffer *out) except -1 nogil
 

@@ -50,6 +50,8 @@ cdef int value_to_pg(
         return _put_text(node, value, size, out)
     if codec == CODEC_BYTES:
         return _put_field(out, value, size)
+    if codec == CODEC_CONSTANT:
+        return put_constant(node, out)
     if size == 0 and not has_empty_value(node):
         return put_i32(out, -1)
     if codec == CODEC_COPY or codec == CODEC_FLOATING:
@@ -68,6 +70,12 @@ cdef int value_to_pg(
     if codec == CODEC_INTEGER:
         return _put_integer(node, read_integer(value, size), out)
     return _put_other(node, value, size, out)
+
+
+cdef int put_constant(const TypeNode *node, Buffer *out) except -1 nogil:
+    if node.constant_length < 0:
+        return put_i32(out, -1)
+    return _put_field(out, node.constant, node.constant_length)
 
 
 cdef inline int _put_field(Buffer *out, const uint8_t *value, Py_ssize_t size) except -1 nogil:

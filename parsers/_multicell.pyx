@@ -7,7 +7,7 @@ from libc.stdlib cimport free, malloc
 
 from parsers._buffer cimport put_bytes, put_i32, put_u8
 from parsers._compare cimport bytes_compare, timeuuid_compare, value_compare
-from parsers._fields cimport close_field, put_array_header, value_to_pg
+from parsers._fields cimport close_field, put_array_header, put_constant, value_to_pg
 from parsers._json cimport put_json, put_json_key
 from parsers._text cimport put_ascii
 from parsers._types cimport *
@@ -25,6 +25,8 @@ cdef int multicell_to_pg(
     cdef const Element **room = inline_room
     if count == 0:
         return put_i32(out, -1)
+    if node.codec == CODEC_CONSTANT:
+        return put_constant(node, out)
     if count > INLINE_ELEMENTS:
         room = <const Element **>malloc(2 * <size_t>count * sizeof(Element *))
         if room == NULL:

@@ -18,7 +18,18 @@ from libc.string cimport memcmp, memcpy
 
 from parsers._arena cimport Arena, arena_alloc
 from parsers._buffer cimport Buffer, buffer_free, buffer_init
-from parsers._catalog cimport DISCARD, DIVERT, MIRROR, SKIP, Catalog, ColumnCode, TableCode
+from parsers._catalog cimport (
+    DISCARD,
+    DIVERT,
+    EMPTIED,
+    HASHED,
+    MIRROR,
+    SHOWN,
+    SKIP,
+    Catalog,
+    ColumnCode,
+    TableCode,
+)
 from parsers._clustering cimport canonical_values, put_clustering
 from parsers._counter cimport check_counter
 from parsers._cursor cimport (
@@ -47,6 +58,7 @@ from parsers._reconcile cimport shadow_row, sort_cells
 from parsers._check cimport NULL_IN_KEY, Element, element_check, value_check
 
 from parsers.formats import mutation_format
+from parsers.masking import hashed
 
 cdef enum:
     # partition update flags (5.2)
@@ -81,6 +93,8 @@ cdef enum:
     INCL_END_EXCL_START_BOUNDARY = 5
     INCL_END_BOUND = 6
     EXCL_START_BOUND = 7
+    # hexadecimal digits of a hash
+    MASKED_LENGTH = 64
 
 cdef uint64_t TIMESTAMP_EPOCH = 1442880000000000
 cdef uint64_t DELETION_TIME_EPOCH = 1442880000
@@ -860,7 +874,9 @@ cdef int decode_cell(
         cell.flags |= CELL_COUNTER
     if column.ghost or cell.writetime_us <= column.dropped_us:
         return DECODED
-    if mirrored and not flags & IS_DELETED:
+    if column.mask != SHOWN:
+        mask_cell(d, column, &cell)
+    if mirrored and column.mask != EMPTIED and not flags & IS_DELETED:
         if column.complex:
             element.path = cell.path
             element.path_length = cell.path_length
@@ -874,6 +890,36 @@ cdef int decode_cell(
     place = new_cell(d)
     place[0] = cell
     return DECODED
+
+
+cdef int mask_cell(Decoding *d, const ColumnCode *column, Cell *cell) except -1 nogil:
+    """Take the column's values out of a cell, before anything keeps or compares them."""
+    if cell.value_length >= 0:
+        if column.mask == HASHED:
+            cell.value = masked_bytes(d, column, cell.value, cell.value_length)
+            cell.value_length = MASKED_LENGTH
+        else:
+            cell.value_length = 0
+    if column.names_by_value:
+        cell.path = masked_bytes(d, column, cell.path, cell.path_length)
+        cell.path_length = MASKED_LENGTH
+    return 0
+
+
+cdef const uint8_t *masked_bytes(
+    Decoding *d, const ColumnCode *column, const uint8_t *data, int32_t length
+) except NULL nogil:
+    cdef uint8_t *kept = <uint8_t *>arena_alloc(d.arena, MASKED_LENGTH)
+    put_digits(column, data, length, kept)
+    return kept
+
+
+cdef int put_digits(
+    const ColumnCode *column, const uint8_t *data, int32_t length, uint8_t *out
+) except -1 with gil:
+    cdef bytes digits = hashed(column.mask_key[:column.mask_key_length], data[:length])
+    memcpy(out, <const uint8_t *>digits, MASKED_LENGTH)
+    return 0
 
 
 cdef int read_bound_values(

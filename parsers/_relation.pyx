@@ -11,6 +11,7 @@ from parsers._types cimport (
     NUL_REJECT,
     CompiledType,
     TypeNode,
+    compile_masked,
     compile_type,
 )
 
@@ -94,7 +95,9 @@ cdef class Relation:
                 columns[table.columns[i].name] = i
         memcpy(self.columns, self.code.columns, self.code.n_columns * sizeof(ColumnCode))
         self.foreign_types = tuple(
-            compile_type(cql_type, pg_type) for cql_type, pg_type in foreign.values()
+            compile_masked(cql_type, pg_type, table.masks[name]) if name in table.masks
+            else compile_type(cql_type, pg_type)
+            for name, (cql_type, pg_type) in foreign.items()
         )
         for i, name in enumerate(foreign):
             compiled = self.foreign_types[i]

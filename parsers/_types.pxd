@@ -80,6 +80,7 @@ cdef enum Codec:
     CODEC_PGVECTOR
     CODEC_JSONB
     CODEC_AS_TEXT       # the JSON text, scalars without quotes
+    CODEC_CONSTANT      # `constant`, whatever the value is
 
 
 # What becomes of U+0000 in text, which PostgreSQL can't store.
@@ -110,12 +111,16 @@ cdef struct TypeNode:
     int32_t n_children          # list, set, vector: 1; map: 2 (key, value); tuple, UDT: its fields
     TypeNode **children
     Name *names                 # UDT: per field `"name"` as JSON, quotes included
+    const uint8_t *constant     # CODEC_CONSTANT: PostgreSQL's field
+    int32_t constant_length     # -1: NULL
 
 
 cdef class CompiledType:
     cdef TypeNode *node
     cdef readonly object cql_type
     cdef readonly str pg_type
+    cdef bytes constant         # owner of what the node points to
 
 
 cpdef CompiledType compile_type(object cql_type, str pg_type, bint key=*, str nul=*)
+cdef CompiledType compile_masked(object cql_type, str pg_type, object mask)

@@ -8,6 +8,7 @@ cimport cython
 import json
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from libc.stdint cimport int32_t, uint8_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
 
@@ -22,6 +23,7 @@ from parsers.cql_types import (
     UdtType,
     VectorType,
 )
+from parsers.masking import hashed_type
 
 # Types nest as deep as this; the codecs recurse once per level.
 cdef int MAX_DEPTH = 64
@@ -110,6 +112,22 @@ cpdef CompiledType compile_type(object cql_type, str pg_type, bint key=False, st
     compiled.cql_type = cql_type
     compiled.pg_type = pg_type
     compiled.node = _compile(cql_type, pg_type, key, NUL_REJECT if key else _NUL_POLICIES[nul], 0)
+    return compiled
+
+
+cdef CompiledType compile_masked(object cql_type, str pg_type, object mask):
+    """Binds a column under a parsers.masking.Mask: to what its cells are once they are masked."""
+    if mask.kind == "hash":
+        return compile_type(hashed_type(cql_type), pg_type)
+    cdef CompiledType compiled = compile_type(cql_type, pg_type)
+    compiled.node.codec = CODEC_CONSTANT
+    # So that no value of it is ever asked back from the mirror.
+    compiled.node.exact = False
+    compiled.node.constant_length = -1
+    compiled.constant = mask.field
+    if compiled.constant is not None:
+        compiled.node.constant = <const uint8_t *>PyBytes_AS_STRING(compiled.constant)
+        compiled.node.constant_length = <int32_t>PyBytes_GET_SIZE(compiled.constant)
     return compiled
 
 

@@ -13,6 +13,7 @@ from cdc_tail.cli.common import ConfigOption, JsonOption, print_json
 from cdc_tail.config_file import example
 from cdc_tail.database import Database
 from cdc_tail.keys import read_keys
+from sinks.postgres.seal import Seal
 from sinks.postgres.typemap import Mapping
 
 app = typer.Typer(help="Check and show the settings.", no_args_is_help=True)
@@ -34,7 +35,9 @@ def check(
     `cdc-tail config check --config /etc/cdc-tail.toml`
     """
     settings = config.load(config_file)
-    Mapping(columns=settings.mirror.column_types())
+    mask_key = settings.mirror.mask_bytes()
+    Mapping(columns=settings.mirror.column_types(), mask_key=mask_key)
+    Seal(mask_key)
     if connect:
         read_keys(settings)
         tls.client_context(settings.cassandra.tls, "cassandra.", settings.cassandra.host)

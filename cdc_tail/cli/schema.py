@@ -30,7 +30,7 @@ def schema(
     Asks PostgreSQL alone. What was dropped in Cassandra is shown, too, as it is kept. With
     `--json`, one line per mirror: `table`, `table_id`, `kind` (rows or static), `relation`,
     `joined_view`, `is_dropped` and `columns` (`cql_name`, `name`, `kind`, `cql_type`, `pg_type`,
-    `is_dropped`).
+    `mask`, `is_dropped`).
 
     **Examples**
 
@@ -76,6 +76,7 @@ def _as_dict(mirror: Mirror) -> dict[str, Any]:
                 "kind": column.kind,
                 "cql_type": str(column.cql_type),
                 "pg_type": column.pg_type,
+                "mask": column.mask,
                 "is_dropped": column in mirror.retired,
             }
             for column in _columns(mirror)
@@ -101,5 +102,6 @@ def _table(mirror: Mirror) -> Table:
         kind = "dropped" if column in mirror.retired else column.kind.replace("_", " ")
         name = column.cql_name
         shown = name if name == column.name else f"{name} -> {column.name}"
-        table.add_row(shown, kind, str(column.cql_type), column.pg_type)
+        mask = f", masked by {column.mask}" if column.mask else ""
+        table.add_row(shown, kind, str(column.cql_type), column.pg_type + mask)
     return table

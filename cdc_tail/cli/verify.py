@@ -76,6 +76,7 @@ def verify(
             settle_seconds=settle_seconds,
             consistency=settings.snapshot.consistency,
             repair=repair,
+            mask_key=settings.mirror.mask_bytes(),
             on_rows=lambda more: progress.advance(task, more),
         )
         for mirror in verifier.mirrors(table or ()):

@@ -7,7 +7,7 @@ start, and the same changes are read from their segments again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from operator import itemgetter
 from typing import Final, TypeVar
@@ -16,6 +16,7 @@ from uuid import uuid4
 
 import pyarrow as pa
 
+from parsers.masking import Mask
 from parsers.position import Position
 from parsers.schema import Table
 from parsers.view import UpdateView
@@ -37,9 +38,16 @@ _HOUR_US: Final = 3_600_000_000
 class ParquetArchive:
     """The change files of one node."""
 
-    def __init__(self, store: FileStore, node: str) -> None:
+    def __init__(
+        self,
+        store: FileStore,
+        node: str,
+        masks_of: Callable[[Table], Mapping[str, Mask]] = lambda _: {},
+    ) -> None:
+        """`masks_of` gives the masks that mutations of a table are decoded with."""
         self._store = store
         self._node = node
+        self._masks_of = masks_of
         self._tables: dict[Table, ChangeTable] = {}
         self._buffers: dict[tuple[Table, str], list[Change]] = {}
         self._hours: dict[int, str] = {}
@@ -69,7 +77,8 @@ class ParquetArchive:
         for view in views:
             known = self._tables.get(view.table)
             if known is None:
-                known = self._tables[view.table] = ChangeTable(view.table)
+                known = ChangeTable(view.table, self._masks_of(view.table))
+                self._tables[view.table] = known
             for change in known.changes(self._node, position, view):
                 key = (view.table, self._hour(change[WRITETIME]))
                 self._buffers.setdefault(key, []).append(change)

@@ -6,14 +6,15 @@ docs/parquet.md has the columns. It merges nothing: what was written is what sta
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import pyarrow as pa
 
-from parsers.cql_types import SetType
+from parsers.cql_types import CqlType, Native, SetType
 from parsers.decoder import INCLUSIVE_ENDS, INCLUSIVE_STARTS
+from parsers.masking import Mask, hashed_type
 from parsers.position import Position
 from parsers.schema import Column, Table
 from parsers.view import (
@@ -63,20 +64,34 @@ Change = tuple[Any, ...]
 
 @dataclass
 class ChangeTable:
-    """A table's definition as the columns of its files."""
+    """A table as the columns of its files; `masks` are those that its changes are decoded with."""
 
     table: Table
+    masks: Mapping[str, Mask] = field(default_factory=dict)
     schema: pa.Schema = field(init=False)
     _place: dict[str, int] = field(init=False)
 
     def __post_init__(self) -> None:
         columns = [*self.table.primary_key, *self.table.statics, *self.table.regulars]
         names = _file_names(columns)
-        types = [arrow_type(column.type) for column in columns]
+        shown = [_shown_type(column, self.masks.get(column.name)) for column in columns]
+        types = [arrow_type(one) for one in shown]
         self.schema = pa.schema([*CHANGE_COLUMNS, *zip(names, types, strict=True)])
         self._place = {column.name: number for number, column in enumerate(columns)}
-        self._convert = [converter(column.type) for column in columns]
+        self._types = {c.name: one for c, one in zip(columns, shown, strict=True)}
+        self._constants = {
+            name: mask.text for name, mask in self.masks.items() if mask.kind == "constant"
+        }
+        self._convert = [
+            self._constant(column.name) or converter(one)
+            for column, one in zip(columns, shown, strict=True)
+        ]
         self._complex = [column.is_complex for column in columns]
+
+    def _constant(self, name: str) -> Callable[[bytes | None], Plain] | None:
+        if name not in self._constants:
+            return None
+        return lambda data: None if data is None else self._constants[name]
 
     def changes(self, node: str, position: Position, view: UpdateView) -> Iterator[Change]:
         """The changes of one update of a mutation, which ends at `position`."""
@@ -125,7 +140,7 @@ class ChangeTable:
             values[number] = self._convert[number](data)
         cells: list[dict[str, object]] = []
         for name, column in row.columns.items():
-            cells += _cells(name, column)
+            cells += self._cells(name, column)
             place = self._place.get(name)
             # Elements of a collection stand among the cells alone: they are not its value.
             if place is not None and not self._complex[place] and column.cells:
@@ -161,6 +176,22 @@ class ChangeTable:
         )
         return (*head, *origin, *values)
 
+    def _cells(self, name: str, column: ColumnView) -> Iterator[dict[str, object]]:
+        cql_type = self._types.get(name, column.column.type)
+        if column.deletion is not None:
+            yield _said(name, None, "delete_elements", None, column.deletion.timestamp_us)
+        for cell in column.cells:
+            path = None if cell.path is None else element_name(cql_type, cell.path, json_of)
+            kind = "write" if cell.path is None else "element"
+            value = None
+            if cell.value is None:
+                kind = "delete" if cell.path is None else "delete_element"
+            elif name in self._constants:
+                value = self._constants[name]
+            elif cell.path is None or not isinstance(cql_type, SetType):
+                value = json_of(cell_type(cql_type, cell.path), cell.value)
+            yield _said(name, path, kind, value, cell.writetime_us, cell)
+
     def _bound(self, bound: BoundView, inclusive: frozenset[int]) -> str:
         pairs = zip(self.table.clustering, bound.values, strict=False)
         said: dict[str, object] = {column.name: json_of(column.type, v) for column, v in pairs}
@@ -182,19 +213,13 @@ def _file_names(columns: Iterable[Column]) -> list[str]:
     return names
 
 
-def _cells(name: str, column: ColumnView) -> Iterator[dict[str, object]]:
-    cql_type = column.column.type
-    if column.deletion is not None:
-        yield _said(name, None, "delete_elements", None, column.deletion.timestamp_us)
-    for cell in column.cells:
-        path = None if cell.path is None else element_name(cql_type, cell.path, json_of)
-        kind = "write" if cell.path is None else "element"
-        if cell.value is None:
-            kind = "delete" if cell.path is None else "delete_element"
-        value = None
-        if cell.value is not None and not (cell.path is not None and isinstance(cql_type, SetType)):
-            value = json_of(cell_type(cql_type, cell.path), cell.value)
-        yield _said(name, path, kind, value, cell.writetime_us, cell)
+def _shown_type(column: Column, mask: Mask | None) -> CqlType:
+    """The type of what is seen of a column's values."""
+    if mask is None or (mask.kind == "constant" and mask.text is None and not column.is_complex):
+        return column.type
+    if mask.kind == "constant" and not column.is_complex:
+        return Native("text")
+    return hashed_type(column.type)
 
 
 def _said(

@@ -33,7 +33,7 @@ class MirrorColumn:
     """One column of a mirror; `cid` is its number inside `_cdc`, `name` the relation's column.
 
     `added_after_us` is the time of the drop (writetime, microseconds) after which the column was
-    added again, `dropped_us` that of the drop that retired it.
+    added again, `dropped_us` that of the drop that retired it. `mask` is as masks.py has it.
     """
 
     cid: int
@@ -45,6 +45,7 @@ class MirrorColumn:
     pg_type: str
     added_after_us: int | None = None
     dropped_us: int | None = None
+    mask: str | None = None
 
     def is_newer_than(self, last_drop_us: int | None) -> bool:
         """Whether a definition is from before the drop after which the column was added again.
@@ -200,4 +201,5 @@ def _column(row: dict[str, Any]) -> MirrorColumn:
         pg_type=row["pg_type"],
         added_after_us=row["added_after_us"],
         dropped_us=row["dropped_us"],
+        mask=row["mask"],
     )

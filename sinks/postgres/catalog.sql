@@ -48,6 +48,9 @@ CREATE TABLE IF NOT EXISTS cdc_tail.mirror_column (
     PRIMARY KEY (mirror_id, cid),
     UNIQUE (mirror_id, relation_column)
 );
+ALTER TABLE cdc_tail.mirror_column ADD COLUMN IF NOT EXISTS mask text;
+COMMENT ON COLUMN cdc_tail.mirror_column.mask IS
+    'how its values are hidden: hash:FINGERPRINT of the key, null, constant:VALUE; NULL: not at all';
 COMMENT ON COLUMN cdc_tail.mirror_column.type_class IS
     'the type as a Java class name with its parameters, which needs no other definition';
 COMMENT ON COLUMN cdc_tail.mirror_column.added_after_us IS
@@ -150,6 +153,8 @@ ALTER TABLE cdc_tail.dead_letter
     ADD COLUMN IF NOT EXISTS settled_at timestamptz;
 COMMENT ON COLUMN cdc_tail.dead_letter.sqlstate IS
     'set where PostgreSQL refused the row; NULL: the mutation could not be decoded or stored';
+ALTER TABLE cdc_tail.dead_letter ADD COLUMN IF NOT EXISTS is_sealed bool NOT NULL DEFAULT false;
+COMMENT ON COLUMN cdc_tail.dead_letter.is_sealed IS 'raw is encrypted with mirror.mask_key';
 CREATE INDEX IF NOT EXISTS dead_letter_refused
     ON cdc_tail.dead_letter (node, id) WHERE state = 'open' AND sqlstate IS NOT NULL;
 CREATE INDEX IF NOT EXISTS dead_letter_listed ON cdc_tail.dead_letter (node, state, id);
@@ -206,6 +211,7 @@ CREATE TABLE IF NOT EXISTS cdc_tail.parked (
     first_seen  timestamptz NOT NULL DEFAULT now(),
     UNIQUE (node, segment_id, "offset")
 );
+ALTER TABLE cdc_tail.parked ADD COLUMN IF NOT EXISTS is_sealed bool NOT NULL DEFAULT false;
 CREATE INDEX IF NOT EXISTS parked_table ON cdc_tail.parked (table_id);
 
 -- Mutations that were applied as they were written, and that the node forgot when it crashed.

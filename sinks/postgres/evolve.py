@@ -81,6 +81,12 @@ def _plan_type(mirror: Mirror, column: MirrorColumn, want: WantedColumn, changes
             f"column {column.cql_name} is mapped to {want.pg_type}, the mirror has "
             f"{column.pg_type}",
         )
+    if want.mask != column.mask:
+        raise _mismatch(
+            mirror,
+            f"column {column.cql_name} is to be masked by {_said(want.mask)}, the mirror has"
+            f" {_said(column.mask)}",
+        )
     if want.source.type != column.cql_type:
         # A user-defined type that got a field stays jsonb. Nothing else can change since 3.11.
         if pg_type(want.source.type) != pg_type(column.cql_type):
@@ -89,6 +95,10 @@ def _plan_type(mirror: Mirror, column: MirrorColumn, want: WantedColumn, changes
                 f"column {column.cql_name} was {column.cql_type} and is now {want.source.type}",
             )
         changes.retyped.append((column, want))
+
+
+def _said(mask: str | None) -> str:
+    return mask or "nothing"
 
 
 def _mismatch(mirror: Mirror, message: str) -> SchemaMismatch:
@@ -167,8 +177,8 @@ def insert_column(
     connection.execute(
         """
         INSERT INTO cdc_tail.mirror_column (mirror_id, cid, column_name, relation_column, kind,
-            position, cql_type, type_class, pg_type, added_after_us)
-        VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+            position, cql_type, type_class, pg_type, added_after_us, mask)
+        VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
         """,
         (
             mirror_id,
@@ -181,5 +191,6 @@ def insert_column(
             class_text(source.type),
             column.pg_type,
             added_after_us,
+            column.mask,
         ),
     )

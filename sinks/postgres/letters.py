@@ -24,7 +24,7 @@ MAX_PAGE: Final = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One mutation that was set aside; `raw` is None where only the list was asked for.
+    """One mutation that was set aside; `raw` (as it is stored) is None in a list.
 
     `name` is what commands take: the letter's number, or "segment_id:offset" of a parked mutation.
     A parked one has no reason: it waits for the definition of its table.
@@ -50,6 +50,7 @@ class Record:
     last_seen: datetime
     settled_at: datetime | None
     raw: bytes | None
+    is_sealed: bool
 
     @property
     def position(self) -> Position:
@@ -94,7 +95,7 @@ class Wanted:
 _LETTER = """
 SELECT id::text AS name, state, node, segment_id, "offset", ordinal, keyspace_name, table_name,
        table_id, key, reason, detail, sqlstate, log_version, length(raw) AS size_bytes, seen,
-       first_seen, last_seen, settled_at, {raw} AS raw
+       first_seen, last_seen, settled_at, {raw} AS raw, is_sealed
   FROM cdc_tail.dead_letter
 """
 
@@ -104,7 +105,7 @@ SELECT p.segment_id || ':' || p."offset" AS name, 'parked' AS state, p.node, p.s
        p."offset", 0 AS ordinal, t.keyspace_name, t.table_name, p.table_id, NULL::bytea AS key,
        NULL AS reason, NULL AS detail, NULL AS sqlstate, p.log_version,
        length(p.raw) AS size_bytes, 1 AS seen, p.first_seen, p.first_seen AS last_seen,
-       NULL::timestamptz AS settled_at, {raw} AS raw
+       NULL::timestamptz AS settled_at, {raw} AS raw, p.is_sealed
   FROM cdc_tail.parked AS p
   LEFT JOIN LATERAL (
        SELECT h.keyspace_name, h.table_name FROM cdc_tail.schema_history AS h
@@ -156,9 +157,9 @@ WITH gone AS (
      RETURNING p.*)
 INSERT INTO cdc_tail.dead_letter
        (node, segment_id, "offset", table_id, reason, raw, log_version, first_seen, state,
-        settled_at)
+        settled_at, is_sealed)
 SELECT node, segment_id, "offset", table_id, 'parked: its table was not known', raw, log_version,
-       first_seen, 'discarded', now()
+       first_seen, 'discarded', now(), is_sealed
   FROM gone
     ON CONFLICT (node, segment_id, "offset", ordinal) DO UPDATE SET last_seen = now()
 RETURNING segment_id || ':' || "offset"

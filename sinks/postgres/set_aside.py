@@ -17,6 +17,7 @@ from psycopg.rows import tuple_row
 from parsers.position import Position
 from parsers.schema import Table
 from sinks.postgres.catalog import Connection
+from sinks.postgres.seal import Seal
 
 _STATEMENT_BYTES: Final = 64 << 20
 
@@ -60,8 +61,8 @@ class Parked:
 _DEAD_LETTERS = """
 INSERT INTO cdc_tail.dead_letter AS known
        (node, segment_id, "offset", ordinal, keyspace_name, table_name, table_id, key, reason,
-        detail, raw, log_version, sqlstate)
-SELECT %s, * FROM unnest(
+        detail, raw, log_version, sqlstate, is_sealed)
+SELECT %s, *, %s FROM unnest(
        %s::bigint[], %s::bigint[], %s::int[], %s::text[], %s::text[], %s::uuid[], %s::bytea[],
        %s::text[], %s::text[], %s::bytea[], %s::int[], %s::text[])
     ON CONFLICT (node, segment_id, "offset", ordinal) DO UPDATE
@@ -80,7 +81,7 @@ UPDATE cdc_tail.dead_letter AS letter
 """
 
 _REFUSED = """
-SELECT segment_id, "offset", ordinal, reason, raw, log_version, sqlstate
+SELECT segment_id, "offset", ordinal, reason, raw, log_version, sqlstate, is_sealed
   FROM (SELECT *, sum(length(raw)) OVER (ORDER BY id DESC) AS total_bytes
           FROM (SELECT * FROM cdc_tail.dead_letter
                  WHERE node = %s AND state = 'open' AND sqlstate IS NOT NULL
@@ -90,14 +91,14 @@ SELECT segment_id, "offset", ordinal, reason, raw, log_version, sqlstate
 """
 
 _PARK = """
-INSERT INTO cdc_tail.parked (node, segment_id, "offset", table_id, raw, log_version)
-VALUES (%s, %s, %s, %s, %s, %s)
+INSERT INTO cdc_tail.parked (node, segment_id, "offset", table_id, raw, log_version, is_sealed)
+VALUES (%s, %s, %s, %s, %s, %s, %s)
     ON CONFLICT (node, segment_id, "offset") DO NOTHING
 """
 
 # In log order, so that a schema change among them is met before what depends on it.
 _PARKED = """
-SELECT segment_id, "offset", table_id, raw, log_version
+SELECT segment_id, "offset", table_id, raw, log_version, is_sealed
   FROM cdc_tail.parked
  WHERE node = %s AND table_id = ANY (%s)
  ORDER BY segment_id, "offset"
@@ -121,7 +122,9 @@ def letter_ordinal(table: Table, key: bytes) -> int:
     return crc32(table.id.bytes + key) & 0x7FFF_FFFF
 
 
-def write_dead_letters(conn: Connection, node: str, letters: Iterable[DeadLetter]) -> None:
+def write_dead_letters(
+    conn: Connection, node: str, letters: Iterable[DeadLetter], seal: Seal
+) -> None:
     """Keep letters of a node; one that is known already is only counted again."""
     named = list({one.name: one for one in letters}.values())
     for some in _pieces(named):
@@ -129,6 +132,7 @@ def write_dead_letters(conn: Connection, node: str, letters: Iterable[DeadLetter
             _DEAD_LETTERS,
             (
                 node,
+                seal.is_used,
                 [one.position.segment_id for one in some],
                 [one.position.offset for one in some],
                 [one.ordinal for one in some],
@@ -138,7 +142,7 @@ def write_dead_letters(conn: Connection, node: str, letters: Iterable[DeadLetter
                 [one.key for one in some],
                 [_storable(one.reason) for one in some],
                 [_storable(one.detail) for one in some],
-                [one.raw for one in some],
+                [seal.close(one.raw) for one in some],
                 [one.log_version for one in some],
                 [one.sqlstate for one in some],
             ),
@@ -172,7 +176,9 @@ def mark_retried(conn: Connection, node: str, letters: Sequence[DeadLetter]) -> 
     )
 
 
-def read_refused(conn: Connection, node: str, *, limit: int, max_bytes: int) -> list[DeadLetter]:
+def read_refused(
+    conn: Connection, node: str, seal: Seal, *, limit: int, max_bytes: int
+) -> list[DeadLetter]:
     """The newest open letters of rows that PostgreSQL refused, oldest first, without tables."""
     with conn.cursor(row_factory=tuple_row) as cursor:
         rows = cursor.execute(_REFUSED, (node, limit, max_bytes)).fetchall()
@@ -180,16 +186,16 @@ def read_refused(conn: Connection, node: str, *, limit: int, max_bytes: int) -> 
         DeadLetter(
             Position(segment_id, offset),
             reason,
-            raw,
+            seal.open(raw, is_sealed=is_sealed),
             log_version,
             ordinal=ordinal,
             sqlstate=sqlstate,
         )
-        for segment_id, offset, ordinal, reason, raw, log_version, sqlstate in rows
+        for segment_id, offset, ordinal, reason, raw, log_version, sqlstate, is_sealed in rows
     ]
 
 
-def park(conn: Connection, node: str, mutations: Sequence[Parked]) -> None:
+def park(conn: Connection, node: str, mutations: Sequence[Parked], seal: Seal) -> None:
     """Keep mutations of a node until their table is known."""
     with conn.cursor() as cursor:
         cursor.executemany(
@@ -200,8 +206,9 @@ def park(conn: Connection, node: str, mutations: Sequence[Parked]) -> None:
                     one.position.segment_id,
                     one.position.offset,
                     one.table_id,
-                    one.raw,
+                    seal.close(one.raw),
                     one.log_version,
+                    seal.is_used,
                 )
                 for one in mutations
             ],
@@ -217,13 +224,20 @@ def parked_table_ids(conn: Connection, node: str) -> set[UUID]:
     return {row[0] for row in rows}
 
 
-def read_parked(conn: Connection, node: str, table_ids: Sequence[UUID], limit: int) -> list[Parked]:
+def read_parked(
+    conn: Connection, node: str, table_ids: Sequence[UUID], limit: int, seal: Seal
+) -> list[Parked]:
     """The first `limit` parked mutations of these tables, in log order."""
     with conn.cursor(row_factory=tuple_row) as cursor:
         rows = cursor.execute(_PARKED, (node, list(table_ids), limit)).fetchall()
     return [
-        Parked(Position(segment_id, offset), table_id, raw, log_version)
-        for segment_id, offset, table_id, raw, log_version in rows
+        Parked(
+            Position(segment_id, offset),
+            table_id,
+            seal.open(raw, is_sealed=is_sealed),
+            log_version,
+        )
+        for segment_id, offset, table_id, raw, log_version, is_sealed in rows
     ]
 
 

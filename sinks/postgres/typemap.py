@@ -12,6 +12,7 @@ from typing import Final
 
 from cdc_tail.errors import ConfigError
 from parsers.cql_types import CqlType, CustomType, ListType, Native, SetType, VectorType
+from parsers.masking import hashed
 
 _NATIVE: Final[dict[str, str]] = {
     "ascii": "text",
@@ -43,25 +44,45 @@ PG_TYPES: Final = SCALARS | {f"{name}[]" for name in SCALARS} | {"vector"}
 
 OMIT: Final = "omit"
 """In a mapping instead of a type: the column is left out of the mirror."""
+CONSTANT: Final = "constant:"
+_FINGERPRINT: Final = 16
+
+
+def is_mask(choice: str) -> bool:
+    """Whether what was chosen hides the column's values: hash, null or constant:VALUE."""
+    return choice in ("hash", "null") or choice.startswith(CONSTANT)
+
+
+def hash_mask(key: bytes) -> str:
+    """What the catalog notes of a column that is hashed with this key."""
+    return f"hash:{hashed(key, b'cdc-tail: fingerprint of the key')[:_FINGERPRINT].decode()}"
 
 
 @dataclass(frozen=True, slots=True)
 class Mapping:
     """What was chosen about the mirror's columns.
 
-    `columns` gives a PostgreSQL type, or "omit", by "keyspace.table.column" in Cassandra's names.
-    `pgvector` says that the database has that extension. Raises ConfigError for an unknown type.
+    `columns` gives a PostgreSQL type, "omit" or a mask by "keyspace.table.column" in Cassandra's
+    names. `pgvector` says that the database has that extension, `mask_key` is the key of hashes.
+    Raises ConfigError for an unknown type, and for a mask without a key.
     """
 
     columns: MappingABC[str, str] = field(default_factory=lambda: MappingProxyType({}))
     pgvector: bool = False
+    mask_key: bytes | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        for name, pg_type in self.columns.items():
-            if pg_type not in PG_TYPES and pg_type != OMIT:
+        for name, choice in self.columns.items():
+            if is_mask(choice):
+                if self.mask_key is None:
+                    raise ConfigError(
+                        f"column {name} is masked, but there is no key for it",
+                        hint="set mirror.mask_key (CDC_TAIL_MIRROR_MASK_KEY), the same everywhere",
+                    )
+            elif choice not in PG_TYPES and choice != OMIT:
                 raise ConfigError(
-                    f"column {name} is mapped to {pg_type!r}, which no mirror can have",
-                    hint="one of: omit, " + ", ".join(sorted(PG_TYPES)),
+                    f"column {name} is mapped to {choice!r}, which no mirror can have",
+                    hint="one of: omit, hash, null, constant:VALUE, " + ", ".join(sorted(PG_TYPES)),
                 )
 
     def override(self, keyspace: str, table: str, column: str) -> str | None:

@@ -8,9 +8,10 @@ from typing import Final
 
 from cdc_tail.errors import ConfigError, SchemaMismatch
 from parsers.cql_types import Native, VectorType
-from parsers.schema import Column, Table
+from parsers.masking import hashed_type
+from parsers.schema import KEY_KINDS, Column, Table
 from sinks.postgres.catalog import MirrorKind
-from sinks.postgres.typemap import OMIT, Mapping, pg_type
+from sinks.postgres.typemap import OMIT, Mapping, hash_mask, is_mask, pg_type
 
 MAX_COLUMNS: Final = 1600
 """PostgreSQL's MaxHeapAttributeNumber; dropped columns count, too."""
@@ -22,11 +23,12 @@ MAX_VECTOR_DIMENSION: Final = 16_000
 
 @dataclass(frozen=True, slots=True)
 class WantedColumn:
-    """A Cassandra column with the type that it is mirrored in."""
+    """A Cassandra column with the type that it is mirrored in, and the mask that hides it."""
 
     source: Column
     pg_type: str
     is_chosen: bool
+    mask: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,20 @@ def _wanted(table: Table, column: Column, mapping: Mapping) -> WantedColumn:
             table=str(table),
         )
     natural = pg_type(column.type, pgvector=mapping.pgvector and _fits_pgvector(column))
-    return WantedColumn(column, chosen or natural, chosen is not None)
+    if chosen is None or not is_mask(chosen):
+        return WantedColumn(column, chosen or natural, chosen is not None)
+    if column.kind in KEY_KINDS or column.type == Native("counter"):
+        what = "of the primary key" if column.kind in KEY_KINDS else "a counter"
+        raise ConfigError(
+            f"column {column.name} is {what} and can't be masked",
+            hint="leave out the table, or what reads it should",
+            table=str(table),
+        )
+    if chosen == "hash":
+        assert mapping.mask_key is not None  # or there would be no such mapping
+        natural = pg_type(hashed_type(column.type))
+        chosen = hash_mask(mapping.mask_key)
+    return WantedColumn(column, natural, False, chosen)
 
 
 def _fits_pgvector(column: Column) -> bool:
