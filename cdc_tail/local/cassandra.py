@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -19,7 +18,7 @@ from cdc_tail.local.cassandra_config import (
     jvm_arguments,
 )
 from cdc_tail.local.errors import LocalStackError, log_tail
-from cdc_tail.local.guard import Guard
+from cdc_tail.local.guard import GuardedProcess
 from cdc_tail.local.jars import RELEASES, Progress, class_path, fetch, read_lock
 from cdc_tail.local.ports import accepts, free_ports
 
@@ -67,8 +66,7 @@ class CassandraNode:
         chosen = free_ports(2, address)
         self.native_port = native_port or chosen[0]
         self.storage_port = storage_port or chosen[1]
-        self._process: subprocess.Popen[bytes] | None = None
-        self._guard: Guard | None = None
+        self._process: GuardedProcess | None = None
         self._clusters: list[Any] = []
 
     @property
@@ -90,7 +88,7 @@ class CassandraNode:
     @property
     def pid(self) -> int | None:
         """Process id while the node runs."""
-        return self._process.pid if self._process and self._process.poll() is None else None
+        return self._process.pid if self._process else None
 
     def start(self, timeout_seconds: float = START_TIMEOUT_SECONDS) -> Self:
         """Start the node and wait until its CQL port answers.
@@ -113,33 +111,23 @@ class CassandraNode:
         self.config_file.write_text(json.dumps(config, indent=2))  # JSON is YAML
         (self.directory / "logback.xml").write_text(LOGBACK.format(log_file=self.log_file))
         arguments = jvm_arguments(self.directory, jars, self.options)
-        with (self.directory / "output.log").open("ab") as output:
-            self._process = subprocess.Popen(
-                [str(java()), *arguments],
-                cwd=self.directory,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                # Ctrl-C in a terminal reaches us alone; we then stop the node in order.
-                start_new_session=True,
-            )
-        self._guard = Guard(self._process.pid, signal.SIGKILL)
+        self._process = GuardedProcess(
+            [str(java()), *arguments],
+            self.directory / "output.log",
+            signal.SIGKILL,
+            cwd=self.directory,
+        )
         try:
-            self._wait_for_cql(timeout_seconds)
+            self._process.wait_until(
+                lambda: accepts(self.address, self.native_port),
+                self._failure,
+                timeout_seconds,
+                POLL_SECONDS,
+            )
         except BaseException:
             self.kill()
             raise
         return self
-
-    def _wait_for_cql(self, timeout_seconds: float) -> None:
-        assert self._process
-        deadline = time.monotonic() + timeout_seconds
-        while not accepts(self.address, self.native_port):
-            if self._process.poll() is not None:
-                raise self._failure(f"ended with status {self._process.returncode}")
-            if time.monotonic() > deadline:
-                raise self._failure(f"did not answer within {timeout_seconds:.0f} s")
-            time.sleep(POLL_SECONDS)
 
     def _failure(self, what: str) -> LocalStackError:
         tail = log_tail(self.directory / "output.log") + log_tail(self.log_file)
@@ -164,21 +152,12 @@ class CassandraNode:
         self._clusters.clear()
         process, self._process = self._process, None
         if process is not None:
-            process.send_signal(how)
-            try:
-                process.wait(timeout_seconds)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-        if self._guard:
-            self._guard.release()
-            self._guard = None
+            process.end(how, timeout_seconds)
 
     def detach(self) -> None:
         """Let the node outlive this process; who does so does not leave the `with` block."""
-        if self._guard:
-            self._guard.release()
-            self._guard = None
+        if self._process is not None:
+            self._process.detach()
 
     def restart(self) -> Self:
         """Stop in order and start again on the same folder and ports."""

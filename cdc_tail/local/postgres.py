@@ -12,14 +12,13 @@ import signal
 import stat
 import subprocess
 import tempfile
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from cdc_tail.local.errors import LocalStackError, log_tail
-from cdc_tail.local.guard import Guard
+from cdc_tail.local.guard import GuardedProcess
 from cdc_tail.local.ports import free_ports
 
 START_TIMEOUT_SECONDS = 30
@@ -55,8 +54,7 @@ class PostgresServer:
         self.directory = (directory or Path(tempfile.mkdtemp(prefix="postgres-"))).resolve()
         self.socket_directory = socket_directory or Path(tempfile.mkdtemp(prefix="pg-"))
         self._programs = programs
-        self._process: subprocess.Popen[bytes] | None = None
-        self._guard: Guard | None = None
+        self._process: GuardedProcess | None = None
 
     @property
     def data(self) -> Path:
@@ -69,7 +67,7 @@ class PostgresServer:
     @property
     def pid(self) -> int | None:
         """Process id of the postmaster while it runs."""
-        return self._process.pid if self._process and self._process.poll() is None else None
+        return self._process.pid if self._process else None
 
     @property
     def dsn(self) -> str:
@@ -107,20 +105,11 @@ class PostgresServer:
         command = [str(programs / "postgres"), "-D", str(self.data)]
         for name, value in options.items():
             command += ["-c", f"{name}={value}"]
-        with self.log_file.open("ab") as log:
-            self._process = subprocess.Popen(
-                command,
-                cwd=self.data,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                # Ctrl-C in a terminal reaches us alone; we then stop the server in order.
-                start_new_session=True,
-                **as_user,
-            )
-        self._guard = Guard(self._process.pid, signal.SIGQUIT)
+        self._process = GuardedProcess(
+            command, self.log_file, signal.SIGQUIT, cwd=self.data, **as_user
+        )
         try:
-            self._wait_until_ready(timeout_seconds)
+            self._process.wait_until(self._ready, self._failure, timeout_seconds, POLL_SECONDS)
         except BaseException:
             self.kill()
             raise
@@ -160,16 +149,6 @@ class PostgresServer:
                 f"initdb could not create {self.data}", log_tail=done.stdout + done.stderr
             )
 
-    def _wait_until_ready(self, timeout_seconds: float) -> None:
-        assert self._process
-        deadline = time.monotonic() + timeout_seconds
-        while not self._ready():
-            if self._process.poll() is not None:
-                raise self._failure(f"ended with status {self._process.returncode}")
-            if time.monotonic() > deadline:
-                raise self._failure(f"was not ready within {timeout_seconds:.0f} s")
-            time.sleep(POLL_SECONDS)
-
     def _ready(self) -> bool:
         """Line 1 of postmaster.pid is its process id and line 8 its state."""
         pid_file = self.data / "postmaster.pid"
@@ -194,21 +173,12 @@ class PostgresServer:
     def _end(self, how: signal.Signals) -> None:
         process, self._process = self._process, None
         if process is not None:
-            process.send_signal(how)
-            try:
-                process.wait(STOP_TIMEOUT_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-        if self._guard:
-            self._guard.release()
-            self._guard = None
+            process.end(how, STOP_TIMEOUT_SECONDS)
 
     def detach(self) -> None:
         """Let the server outlive this process; who does so does not leave the `with` block."""
-        if self._guard:
-            self._guard.release()
-            self._guard = None
+        if self._process is not None:
+            self._process.detach()
 
     def restart(self) -> Self:
         """Stop in order and start again on the same folder and port."""

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from cdc_tail.local.errors import LocalStackError, log_tail
-from cdc_tail.local.guard import Guard
+from cdc_tail.local.guard import GuardedProcess
 from cdc_tail.local.ports import free_ports
 from cdc_tail.status_source import ask_process
 
@@ -47,13 +45,12 @@ class Sidecar:
             "CDC_TAIL_LOG_FORMAT": "json",
         }
         self._command = [sys.executable, "-m", "cdc_tail", "run", "--cdc-raw", str(cdc_raw)]
-        self._process: subprocess.Popen[bytes] | None = None
-        self._guard: Guard | None = None
+        self._process: GuardedProcess | None = None
 
     @property
     def pid(self) -> int | None:
         """Process id while it runs."""
-        return self._process.pid if self._process and self._process.poll() is None else None
+        return self._process.pid if self._process else None
 
     def status(self) -> dict[str, Any]:
         """The JSON of /status. Raises LocalStackError if the process has ended."""
@@ -63,23 +60,16 @@ class Sidecar:
         return found or {}
 
     def __enter__(self) -> Self:
-        with self.log_file.open("ab") as output:
-            self._process = subprocess.Popen(
-                self._command,
-                env=self._environment,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                # Ctrl-C in a terminal reaches us alone; we then stop it in order.
-                start_new_session=True,
-            )
-        self._guard = Guard(self._process.pid, signal.SIGTERM)
+        self._process = GuardedProcess(
+            self._command, self.log_file, signal.SIGTERM, env=self._environment
+        )
         try:
-            deadline = time.monotonic() + START_TIMEOUT_SECONDS
-            while self.status().get("state") != "live":
-                if time.monotonic() > deadline:
-                    raise self._failure(f"was not ready within {START_TIMEOUT_SECONDS} s")
-                time.sleep(POLL_SECONDS)
+            self._process.wait_until(
+                lambda: self.status().get("state") == "live",
+                self._failure,
+                START_TIMEOUT_SECONDS,
+                POLL_SECONDS,
+            )
         except BaseException:
             self._end()
             raise
@@ -95,20 +85,13 @@ class Sidecar:
 
     def detach(self) -> None:
         """Let it outlive this process; who does so does not leave the `with` block."""
-        if self._guard:
-            self._guard.release()
-            self._guard = None
+        if self._process is not None:
+            self._process.detach()
 
     def _end(self) -> None:
         process, self._process = self._process, None
         if process is not None:
-            process.terminate()
-            try:
-                process.wait(STOP_TIMEOUT_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-        self.detach()
+            process.end(signal.SIGTERM, STOP_TIMEOUT_SECONDS)
 
     def _failure(self, what: str) -> LocalStackError:
         return LocalStackError(f"cdc-tail run {what}", log_tail=log_tail(self.log_file))
