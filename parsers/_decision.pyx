@@ -21,6 +21,8 @@ cdef int merge_item(RelationItems work, Item *item) except -1 nogil:
     cdef int32_t at
     item.undecided = 0
     item.merged = item.incoming[0]
+    if work.relation.has_void:
+        drop_void(work, &item.merged)
     if work.truncated_us[item.bucket] != INT64_MIN:
         # A truncation's time in seconds decides nothing.
         outer.timestamp_us = work.truncated_us[item.bucket]
@@ -60,6 +62,18 @@ cdef int merge_item(RelationItems work, Item *item) except -1 nogil:
             # The batch's own, which is decided and applied again where an attempt failed.
             item.merged.cells = copied_cells(&work.arena, item.incoming)
         shadow_row(&item.merged, &outer)
+    return 0
+
+
+cdef int drop_void(RelationItems work, Row *row) except -1 nogil:
+    """Leave out the cells of columns that another process has read the drop of."""
+    cdef int32_t i, n = 0
+    row.cells = copied_cells(&work.arena, row)
+    for i in range(row.n_cells):
+        if work.relation.cid_of_column[row.cells[i].column] >= 0:
+            row.cells[n] = row.cells[i]
+            n += 1
+    row.n_cells = n
     return 0
 
 

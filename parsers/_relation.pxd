@@ -37,8 +37,9 @@ cdef class Relation:
     cdef int32_t n_cids
     cdef int32_t *column_of_cid     # -1: none
     cdef bint cids_ascend           # with the columns' order
+    cdef bint has_void              # a column that the batch knows was dropped meanwhile
     cdef readonly int gc_grace_seconds
     # in the state, where the columns of the key do not give back its very bytes
     cdef readonly bint keeps_partition_key
     cdef readonly bint keeps_clustering
-    cdef tuple foreign_types
+    cdef list types                 # owners of those nodes that are not the table's own

@@ -28,6 +28,7 @@ class Relation:
         attributes: Iterable[tuple[str | None, int, str]],
         cids: Mapping[str, int],
         foreign: Mapping[str, tuple[CqlType, str]],
+        renewed: Mapping[str, tuple[CqlType, str]],
         row_type_oid: int,
         key_type_oid: int,
         gc_grace_seconds: int,

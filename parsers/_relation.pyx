@@ -35,7 +35,8 @@ cdef class Relation:
     name to its stable number in the reconciliation state. Columns that the mirror does not have
     (left out by the mapping, or dropped meanwhile) are passed over. `foreign` gives (CQL type,
     PostgreSQL type) by name for columns that the mirror has and `table` does not know yet: another
-    process is ahead in its log. What they hold is kept.
+    process is ahead in its log. What they hold is kept. `renewed` gives the same for columns whose
+    user-defined types have got fields or other names since `table`: values are written so.
     """
 
     def __cinit__(
@@ -46,6 +47,7 @@ cdef class Relation:
         attributes,
         cids,
         foreign,
+        renewed,
         uint32_t row_type_oid,
         uint32_t key_type_oid,
         int gc_grace_seconds,
@@ -66,7 +68,7 @@ cdef class Relation:
         self.n_attributes = len(attributes)
         self.n_columns = self.code.n_columns + len(foreign)
         self.n_cids = max(cids.values(), default=-1) + 1
-        self.key_types = self.code.partition_key    # clustering types follow in the same array
+        self.key_types = <const TypeNode **>calloc(self.n_key, sizeof(TypeNode *))
         self.key_oids = <uint32_t *>calloc(self.n_key, sizeof(uint32_t))
         self.attributes = <Attribute *>calloc(self.n_attributes + 1, sizeof(Attribute))
         self.columns = <ColumnCode *>calloc(self.n_columns + 1, sizeof(ColumnCode))
@@ -74,7 +76,8 @@ cdef class Relation:
         self.attribute_of_column = <int32_t *>calloc(self.n_columns + 1, sizeof(int32_t))
         self.column_of_cid = <int32_t *>calloc(self.n_cids + 1, sizeof(int32_t))
         if (
-            self.key_oids == NULL
+            self.key_types == NULL
+            or self.key_oids == NULL
             or self.attributes == NULL
             or self.columns == NULL
             or self.cid_of_column == NULL
@@ -82,6 +85,8 @@ cdef class Relation:
             or self.column_of_cid == NULL
         ):
             raise MemoryError
+        for i in range(self.n_key):
+            self.key_types[i] = self.code.partition_key[i]  # clustering types follow in that array
         for i in range(self.code.n_partition_key):
             if not gives_back(self.code.partition_key[i]):
                 self.keeps_partition_key = True
@@ -94,13 +99,23 @@ cdef class Relation:
             if static == (i < self.code.n_statics):
                 columns[table.columns[i].name] = i
         memcpy(self.columns, self.code.columns, self.code.n_columns * sizeof(ColumnCode))
-        self.foreign_types = tuple(
-            compile_masked(cql_type, pg_type, table.masks[name]) if name in table.masks
-            else compile_type(cql_type, pg_type)
-            for name, (cql_type, pg_type) in foreign.items()
-        )
-        for i, name in enumerate(foreign):
-            compiled = self.foreign_types[i]
+        self.types = []
+
+        def compile_column(name, cql_type, pg_type):
+            if name in table.masks:
+                self.types.append(compile_masked(cql_type, pg_type, table.masks[name]))
+            else:
+                self.types.append(compile_type(cql_type, pg_type, key=name in keys))
+            return self.types[-1]
+
+        for name, (cql_type, pg_type) in renewed.items():
+            compiled = compile_column(name, cql_type, pg_type)
+            if name in keys:
+                self.key_types[keys[name]] = compiled.node
+            elif name in columns:
+                self.columns[columns[name]].type = compiled.node
+        for i, (name, (cql_type, pg_type)) in enumerate(foreign.items()):
+            compiled = compile_column(name, cql_type, pg_type)
             column = self.code.n_columns + i
             self.columns[column].type = compiled.node
             self.columns[column].fixed_length = compiled.node.fixed_length
@@ -117,6 +132,8 @@ cdef class Relation:
             if name in cids:
                 self.cid_of_column[column] = cids[name]
                 self.column_of_cid[cids[name]] = column
+            elif not self.columns[column].ghost:
+                self.has_void = True
         self.cids_ascend = True
         column = -1
         for i in range(self.n_cids):
@@ -142,6 +159,7 @@ cdef class Relation:
             raise ValueError(f"the mirror of {table.table} lacks {', '.join(sorted(missing))}")
 
     def __dealloc__(self):
+        free(self.key_types)
         free(self.key_oids)
         free(self.attributes)
         free(self.columns)

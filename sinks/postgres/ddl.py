@@ -23,6 +23,7 @@ from sinks.postgres.catalog import (
     lock_ddl,
     mirrors_of,
 )
+from sinks.postgres.dropped import decide_again
 from sinks.postgres.evolve import Changes, evolve, insert_column, plan
 from sinks.postgres.names import (
     JOINED_SUFFIX,
@@ -60,8 +61,8 @@ def ensure_mirrors(
     Raises SchemaMismatch where the relations can't be brought up to the definition, ConfigError
     where the mapping is impossible.
     """
-    wanted = wanted_mirrors(table, mapping or Mapping())
     known = load_mirrors(connection, table.keyspace, table.name)
+    wanted = _wanted(table, mapping, known)
     if not _is_current(table, wanted, known, written_us):
         lock_ddl(connection)
         known = load_mirrors(connection, table.keyspace, table.name)
@@ -69,13 +70,17 @@ def ensure_mirrors(
             return mirrors_of(connection, table)
         lock_buckets(connection, known)
         ddl = Ddl(connection, mode)
-        _change(ddl, table, wanted, known, written_us)
+        wanted = _wanted(table, mapping, known)
+        changed = _change(ddl, table, wanted, known, written_us)
         if ddl.missing:
             raise SchemaMismatch(
                 f"the mirror lacks {len(ddl.missing)} changes, and may not be changed",
                 hint="run " + "; ".join(ddl.missing),
                 table=str(table),
             )
+        if any(changes.retired for changes in changed):
+            mask_key = None if mapping is None else mapping.mask_key
+            decide_again(connection, table, mirrors_of(connection, table), mask_key)
         known = load_mirrors(connection, table.keyspace, table.name)
     own = [mirror for mirror in known if mirror.table_id == table.id]
     problems = [problem for mirror in own for problem in check_relation(connection, mirror)]
@@ -125,6 +130,11 @@ def check_relation(connection: Connection, mirror: Mirror) -> list[str]:
     return problems
 
 
+def _wanted(table: Table, mapping: Mapping | None, known: Sequence[Mirror]) -> list[Wanted]:
+    kinds = {mirror.kind for mirror in known if mirror.table_id == table.id}
+    return wanted_mirrors(table, mapping or Mapping(), has_static="static" in kinds)
+
+
 def _is_current(
     table: Table, wanted: Sequence[Wanted], known: Sequence[Mirror], written_us: int
 ) -> bool:
@@ -168,13 +178,14 @@ def _new_gc_grace(table: Table, mirror: Mirror, written_us: int) -> bool:
 
 def _change(
     ddl: Ddl, table: Table, wanted: Sequence[Wanted], known: Sequence[Mirror], written_us: int
-) -> None:
-    """Make every change; the buckets of all mirrors that are known are locked."""
+) -> list[Changes]:
+    """Make every change, and return them; the buckets of all mirrors that are known are locked."""
     own = {mirror.kind: mirror for mirror in known if mirror.table_id == table.id}
     for mirror in known:
         if mirror.table_id != table.id:
             _set_aside(ddl, mirror)
     renamed: dict[str, str] = {}
+    changed = []
     for want in wanted:
         if want.kind not in own:
             _create(ddl, table, want, written_us)
@@ -183,6 +194,7 @@ def _change(
         if changes := _changes(mirror, want, written_us):
             renamed |= evolve(ddl, mirror, changes, dict(want.dropped_us))
             _bump(ddl.connection, mirror)
+            changed.append(changes)
         if written_us >= mirror.defined_us:
             ddl.connection.execute(
                 """
@@ -193,6 +205,7 @@ def _change(
             )
     if ddl.mode == "create":
         _change_view(ddl, table, renamed)
+    return changed
 
 
 def _stored_us(written_us: int, mirror: Mirror | None = None) -> int:

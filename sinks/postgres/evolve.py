@@ -9,6 +9,7 @@ from psycopg import sql
 from cdc_tail.errors import SchemaMismatch
 from parsers.type_text import class_text
 from sinks.postgres.catalog import Connection, Mirror, MirrorColumn
+from sinks.postgres.fields import rewrite
 from sinks.postgres.names import STATE_COLUMN, column_name, fit
 from sinks.postgres.relation import Ddl
 from sinks.postgres.typemap import pg_type
@@ -134,6 +135,16 @@ def evolve(
             column.cid,
             cql_type=str(source.type),
             type_class=class_text(source.type),
+        )
+    if not ddl.missing:
+        rewrite(
+            connection,
+            mirror.identifier,
+            [
+                (names[column.cid], column.pg_type, column.cql_type, want.source.type)
+                for column, want in changes.retyped
+                if column.mask is None
+            ],
         )
     for want in changes.added:
         name = want.source.name

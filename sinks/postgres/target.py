@@ -15,7 +15,7 @@ from cdc_tail.errors import SchemaMismatch
 from parsers._catalog import CompiledTable
 from parsers._relation import Relation
 from parsers._work import MASK_BITS
-from parsers.cql_types import Native
+from parsers.cql_types import CqlType, Native
 from parsers.schema import Column, Table
 from sinks.postgres.catalog import Connection, Mirror, MirrorColumn
 from sinks.postgres.keytype import ensure_key_type, key_type
@@ -82,20 +82,24 @@ class Target:
             sql.Identifier(self.mirror.state_column), clusterings, self._from_keys(n)
         )
 
-    def read_keys(self, is_first: bool) -> sql.Composed:
-        """Key columns and state of some rows ($1: how many) in key order; after the key $2, …"""
+    def read_keys(self, is_first: bool, condition: sql.Composable) -> sql.Composed:
+        """Key columns and state of some rows ($1: how many) in key order; after the key $2, …
+
+        `condition` is one on the columns of the relation.
+        """
         key = sql.SQL(", ").join(self._key_names)
         after = sql.SQL(", ").join(
             sql.SQL("${}::{}").format(sql.SQL(str(n)), type_sql(c.cql_type, c.pg_type))
             for n, c in enumerate(self.mirror.key, start=2)
         )
         return sql.SQL(
-            "SELECT {key}, {state} FROM {relation}{where} ORDER BY {key} LIMIT $1"
+            "SELECT {key}, {state} FROM {relation} WHERE {condition}{where} ORDER BY {key} LIMIT $1"
         ).format(
             key=key,
             state=sql.Identifier(self.mirror.state_column),
             relation=self.mirror.identifier,
-            where=sql.SQL("" if is_first else " WHERE ({}) > ({})").format(key, after),
+            condition=condition,
+            where=sql.SQL("" if is_first else " AND ({}) > ({})").format(key, after),
         )
 
     def read_values(self, columns: list[int]) -> sql.Composed:
@@ -225,6 +229,15 @@ def _hidden_cids(table: Table, mirror: Mirror) -> dict[str, int]:
     return dict.fromkeys(_hidden(table), following)
 
 
+def _renewed(table: Table, mirror: Mirror) -> dict[str, tuple[CqlType, str]]:
+    """Columns whose types the mirror knows with other fields: another process is ahead."""
+    pairs = [
+        *_paired_keys(table, mirror),
+        *((own, c) for c in mirror.columns if (own := table.column(c.cql_name)) is not None),
+    ]
+    return {own.name: (c.cql_type, c.pg_type) for own, c in pairs if own.type != c.cql_type}
+
+
 def make_target(connection: Connection, compiled: CompiledTable, mirror: Mirror) -> Target:
     """Compile a mirror for writing rows of `compiled`; creates its key type where missing."""
     key_oid = ensure_key_type(connection, mirror)
@@ -271,6 +284,7 @@ def make_target(connection: Connection, compiled: CompiledTable, mirror: Mirror)
         attributes=attributes,
         cids={c.cql_name: c.cid for c in mirror.columns} | _hidden_cids(table, mirror),
         foreign=foreign,
+        renewed=_renewed(table, mirror),
         row_type_oid=described[0][0],
         key_type_oid=key_oid,
         gc_grace_seconds=mirror.gc_grace_seconds,

@@ -46,9 +46,10 @@ class Wanted:
     dropped_us: MappingABC[str, int]
 
 
-def wanted_mirrors(table: Table, mapping: Mapping) -> list[Wanted]:
+def wanted_mirrors(table: Table, mapping: Mapping, *, has_static: bool = False) -> list[Wanted]:
     """The mirrors of a table: its rows, and its static rows where it has static columns.
 
+    `has_static` says that there is a mirror of static rows: it stays when the last column goes.
     Raises SchemaMismatch where PostgreSQL can't hold such a table, ConfigError where the mapping
     leaves out a key column.
     """
@@ -68,7 +69,7 @@ def wanted_mirrors(table: Table, mapping: Mapping) -> list[Wanted]:
             mirrors.append(("rows", table.primary_key, shown))
         case _:
             mirrors.append(("rows", table.primary_key, table.regulars))
-            if table.statics:
+            if table.statics or has_static:
                 mirrors.append(("static", table.partition_key, table.statics))
     dropped_us = {column.name: column.dropped_time_us for column in table.dropped.values()}
     wanted = []

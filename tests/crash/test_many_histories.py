@@ -14,13 +14,12 @@ import pytest
 from cdc_tail.local.postgres import PostgresServer
 from tests.conftest import NodeFactory
 from tests.support.history_run import WAYS, differences, run
-from tests.support.random_history import RandomHistory
+from tests.support.random_history import STATEMENTS, RandomHistory
 
 HISTORIES = int(os.environ.get("CDC_TAIL_HISTORIES", "200"))
 FIRST = int(os.environ.get("CDC_TAIL_TEST_SEED", random.randrange(1 << 30)))
 SERIES = os.environ.get("CDC_TAIL_TEST_SERIES", "4.0 5.0").split()
 AT_ONCE = 10
-STATEMENTS = 120
 
 
 @pytest.mark.long

@@ -102,6 +102,7 @@ def _relation(compiled: CompiledTable, wanted: Wanted) -> Mirrored:
         attributes=attributes,
         cids=cids,
         foreign={},
+        renewed={},
         row_type_oid=16500,
         key_type_oid=16501,
         gc_grace_seconds=table.gc_grace_seconds,

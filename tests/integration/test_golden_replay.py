@@ -86,20 +86,15 @@ def replaying(dsn: str, tmp_path: Path) -> Iterator[Replaying]:
             connection.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(schema)))
 
 
-def cases(*, newest_only: bool = False, gaps: tuple[str, ...] = ()) -> pytest.MarkDecorator:
-    """All golden cases, or of each the one of the newest series. `gaps` are known to differ."""
+def cases(*, newest_only: bool = False) -> pytest.MarkDecorator:
+    """All golden cases, or of each the one of the newest series."""
     found = golden_cases()
     if newest_only:
         found = list({case.name: case for case in found}.values())
-    differs = pytest.mark.xfail(reason="a known gap: see docs/schema-evolution.md", strict=True)
-    parameters = [
-        pytest.param(case, marks=differs if case.name.startswith(gaps or "-") else ())
-        for case in found
-    ]
-    return pytest.mark.parametrize("case", parameters, ids=str)
+    return pytest.mark.parametrize("case", found, ids=str)
 
 
-@cases(gaps=("user_types",))
+@cases()
 def test_as_logged_and_again(case: GoldenCase, replaying: Replaying) -> None:
     replayed = replaying(case)
     with replayed.node() as node:
@@ -116,7 +111,7 @@ def test_as_logged_and_again(case: GoldenCase, replaying: Replaying) -> None:
         replayed.check(node, as_logged=True)
 
 
-@cases(newest_only=True, gaps=("user_types",))
+@cases(newest_only=True)
 def test_in_tiny_batches_and_pages(
     case: GoldenCase, replaying: Replaying, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,9 +14,8 @@ import pytest
 from cdc_tail.local.postgres import PostgresServer
 from tests.conftest import NodeFactory
 from tests.support.history_run import WAYS, differences, run
-from tests.support.random_history import RandomHistory
+from tests.support.random_history import STATEMENTS, RandomHistory
 
-STATEMENTS = 120
 SEEDS = [int(seed) for seed in os.environ.get("CDC_TAIL_TEST_SEEDS", "1 2 3 4 5").split()]
 SERIES = os.environ.get("CDC_TAIL_TEST_SERIES", "4.0 5.0").split()
 

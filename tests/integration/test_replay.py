@@ -19,7 +19,7 @@ from tests.support.golden import GoldenCase, golden_cases
 from tests.support.mirrored import differing
 
 # Cases with a known gap, which test_golden_replay.py states exactly.
-WITH_GAPS = ("cdc_switched", "compact_storage", "user_types", "user_types_v8")
+WITH_GAPS = ("cdc_switched", "compact_storage")
 KEYSTORES = Path(__file__).parent.parent / "golden" / "keystores"
 
 

@@ -124,6 +124,7 @@ class MemoryRelation:
             ],
             cids=cids(self.columns) if self.numbers is None else self.numbers,
             foreign=foreign,
+            renewed={},
             row_type_oid=5000,
             key_type_oid=5001,
             gc_grace_seconds=table.gc_grace_seconds,

@@ -31,7 +31,7 @@ from parsers.decoder import (
 )
 from parsers.position import Position
 from parsers.schema import Table
-from parsers.schema_log import SchemaLog
+from parsers.schema_log import SchemaLog, TableName
 from parsers.schema_state import Update
 from parsers.segment import SegmentReader, corrupt_error, iter_entries
 from parsers.system_tables import LOCAL_TABLE
@@ -100,6 +100,7 @@ class Node:
         self._keys = keys
         self._keyspaces = keyspaces
         self._compiled: dict[UUID, CompiledTable] = {}
+        self._changed: set[TableName] = set()
         self._batch = Batch(self._follow_schema())
 
     def __enter__(self) -> Self:
@@ -150,7 +151,7 @@ class Node:
 
     def learn_cluster(self, updates: Iterable[Update]) -> None:
         """Take over the schema as a node tells it."""
-        self.schema_log.apply(*updates)
+        self._changed |= self.schema_log.apply(*updates)
         self._start_batch(self._follow_schema())
 
     def follow(self, mutations: Iterable[Logged]) -> Applied:
@@ -204,7 +205,9 @@ class Node:
 
     def _change_schema(self, raw: bytes, log_version: int) -> bool:
         views = view_mutation(raw, self._batch.catalog, log_version)
-        return bool(self.schema_log.apply(*schema_updates(views)))
+        changed = self.schema_log.apply(*schema_updates(views))
+        self._changed |= changed
+        return bool(changed)
 
     def _expect_those_of(self, mutations: Iterable[Logged]) -> None:
         for one in mutations:
@@ -229,7 +232,7 @@ class Node:
                 with self.connection.transaction():
                     past, _ = truncate(
                         self._sink,
-                        self._mirrors(one.table_id),
+                        self._mirrors(self._compiled[one.table_id].table),
                         one,
                         self._log,
                         self._batch.catalog,
@@ -239,10 +242,12 @@ class Node:
                 self._sink.past_truncation_us[one.table_id] = max(known_us, past.applied_us)
 
     def _follow_schema(self) -> Catalog:
-        """Bring mirrors, sink and catalog up to the schema."""
+        """Bring mirrors, sink and catalog up to the schema, as far as it has changed."""
         schema = self.schema_log.schema
         with self.connection.transaction():
             for table in schema.all_by_id().values():
+                if (table.keyspace, table.name) not in self._changed:
+                    continue
                 if self._keyspaces is not None and table.keyspace not in self._keyspaces:
                     continue
                 if schema.is_dropped(table.id):
@@ -252,23 +257,28 @@ class Node:
                     ensure_mirrors(self.connection, table, written_us=written_us)
                 if table.cdc or schema.is_dropped(table.id):
                     self._compile(table)
-            self._attach()
+            self._attach(self._changed)
+        self._changed = set()
         return build_catalog(self._compiled.values(), schema.all_by_id().values())
 
     def _compile(self, table: Table) -> None:
         """Compile the table for its mirrors, unless that is done already."""
         known = self._compiled.get(table.id)
-        mirrors = self._mirrors(table.id)
+        mirrors = self._mirrors(table)
         if mirrors and (known is None or known.table != table):
             types = column_types(table, mirrors)
             self._compiled[table.id] = CompiledTable(table, "mirror", types)
 
-    def _attach(self) -> None:
-        for table_id, compiled in self._compiled.items():
-            self._sink.attach(compiled, self._mirrors(table_id))
+    def _attach(self, names: Container[TableName] | None = None) -> None:
+        """Tell the sink where the rows of all tables go, or of those named."""
+        for compiled in self._compiled.values():
+            table = compiled.table
+            if names is None or (table.keyspace, table.name) in names:
+                self._sink.attach(compiled, self._mirrors(table))
 
-    def _mirrors(self, table_id: UUID) -> list[Mirror]:
-        return [one for one in load_mirrors(self.connection) if one.table_id == table_id]
+    def _mirrors(self, table: Table) -> list[Mirror]:
+        found = load_mirrors(self.connection, table.keyspace, table.name)
+        return [one for one in found if one.table_id == table.id]
 
     def _apply(self) -> None:
         if len(self._batch):

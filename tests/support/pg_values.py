@@ -216,7 +216,7 @@ def from_json(value: Any, cql_type: CqlType) -> Canonical:
             )
             types = dict(zip(cql_type.field_names, cql_type.field_types, strict=True))
             given = {members[member]: item for member, item in value.items()}
-            return {name: from_json(given.get(name), types[name]) for name in cql_type.field_names}
+            return {name: from_json(given[name], types[name]) for name in cql_type.field_names}
     raise NotImplementedError(str(cql_type))
 
 

@@ -167,6 +167,7 @@ class RandomTable:
         self.rng = rng
         self.name = name
         self.counter = counter
+        self.ttls_s: tuple[int, ...] = (1, 2, LONG_TTL_SECONDS)
         self.writetimes_us: tuple[int, ...] = (*range(TIE_US, TIE_US + 6), 1, -1, 2 * TIE_US)
         self.partition = [self._key(f"p{n}") for n in range(rng.choice((1, 1, 2)))]
         self.clustering = [self._key(f"c{n}") for n in range(rng.choice((0, 1, 1, 2, 3)))]
@@ -257,7 +258,7 @@ class RandomTable:
         if self.writetimes_us and rng.random() < 0.55:
             options.append(f"TIMESTAMP {rng.choice(self.writetimes_us)}")
         if ttl and rng.random() < 0.25:
-            options.append(f"TTL {rng.choice((1, 2, LONG_TTL_SECONDS))}")
+            options.append(f"TTL {rng.choice(self.ttls_s)}")
         return f" USING {' AND '.join(options)}" if options else ""
 
     def _insert(self, partition: dict[str, str]) -> str:

@@ -11,6 +11,9 @@ from typing import Final
 
 from tests.support.random_cql import LONG_TTL_SECONDS, NATIVE, TYPES, Column, RandomTable
 
+STATEMENTS: Final = 120
+"""Of a history, if nothing else is wanted."""
+
 NEW_TYPES: Final = ("int", "text", "blob", "set<int>", "list<text>", "map<text, int>")
 
 
