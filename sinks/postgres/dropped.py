@@ -27,7 +27,8 @@ def decide_again(
     """Let go of the rows that nothing keeps any more, in the caller's transaction.
 
     `mirrors` are those of the table as they are without the dropped columns, all of their buckets
-    locked; `mask_key` is mirror.mask_key. Only rows without any value are looked at that no INSERT keeps for good.
+    locked; `mask_key` is mirror.mask_key. Only rows without any value are looked at that no INSERT
+    keeps for good.
     """
     masks = column_masks(connection, mirrors, mask_key)
     compiled = CompiledTable(table, "mirror", column_types(table, mirrors), masks=masks)
