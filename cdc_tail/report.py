@@ -105,6 +105,8 @@ class Reporter:
             metrics.histogram("cdc_batch_rows").observe(committed.applied.rows)
             metrics.histogram("cdc_batch_bytes").observe(committed.size_bytes)
             metrics.histogram("cdc_apply_seconds").observe(committed.apply_seconds)
+        for table, rows in committed.applied.by_table.items():
+            metrics.count_rows(table, rows)
         for position in committed.positions[-1:]:
             metrics.gauge("cdc_position_segment_id").set(position.segment_id)
             metrics.gauge("cdc_position_offset_bytes").set(position.offset)

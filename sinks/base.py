@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Protocol, TypeVar
 
 from parsers.decoder import Batch
@@ -16,7 +17,8 @@ class Applied:
     """What became of a batch's rows, after they were merged per key.
 
     `unchanged` rows say nothing that the mirror did not know: copies from other replicas,
-    repetitions, older writes. `dead` rows left only tombstones to remember.
+    repetitions, older writes. `dead` rows left only tombstones to remember. `by_table` has the rows
+    inserted, updated and deleted by "keyspace.table".
     """
 
     inserted: int = 0
@@ -26,11 +28,11 @@ class Applied:
     dead: int = 0
     partition_tombstones: int = 0
     dead_letters: int = 0
+    by_table: Counter[str] = field(default_factory=Counter, compare=False)
 
     def __iadd__(self, other: Applied) -> Applied:
-        for field in fields(self):
-            name = field.name
-            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for one in fields(self):
+            setattr(self, one.name, getattr(self, one.name) + getattr(other, one.name))
         return self
 
     @property

@@ -205,7 +205,10 @@ class PostgresSink:
         for target, work in works:
             if stored_until_us is not None:
                 work.delete_stored(stored_until_us)
-            applied += self._apply_relation(target, work, locked_at_s if now_s is None else now_s)
+            part = self._apply_relation(target, work, locked_at_s if now_s is None else now_s)
+            table = f"{target.mirror.keyspace}.{target.mirror.table_name}"
+            part.by_table[table] = part.inserted + part.updated + part.deleted
+            applied += part
         return applied
 
     def _works(self, batch: Batch) -> list[tuple[Target, RelationWork]]:
