@@ -12,6 +12,7 @@ from cdc_tail.writer import Writer
 
 PURGE_SECONDS: Final = 60.0
 ASK_SECONDS: Final = 2.0
+COUNT_SECONDS: Final = 10.0
 
 
 class Chores:
@@ -26,6 +27,7 @@ class Chores:
         self._backfill = Backfill(settings)
         self._expired_at_s = 0
         self._asked_at = 0.0
+        self._counted_at = 0.0
         self._purged_at = 0.0
         self.has_more = False  # of what is due, for the next call
 
@@ -47,9 +49,11 @@ class Chores:
             self._asked_at = now
         if now - self._purged_at >= PURGE_SECONDS:
             self._report.purged(self._insist(self._writer.purge))
+            self._purged_at = now
+        if now - self._counted_at >= COUNT_SECONDS:
             # Somebody may have retried or discarded some.
             self._report.set_aside(self._insist(self._writer.count_set_aside))
-            self._purged_at = now
+            self._counted_at = now
 
     def stop(self) -> None:
         """End what goes on in the background; the next start takes it up."""

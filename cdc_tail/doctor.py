@@ -6,14 +6,17 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
+from urllib.parse import urlsplit
 
 from cdc_tail.database import Connection, Database
 from cdc_tail.errors import CdcTailError
 from cdc_tail.keys import read_keys
 from cdc_tail.settings import Settings
 from cdc_tail.settings_base import is_this_machine
+from cdc_tail.vault import open_vault, postgres_credentials
 from cdc_tail.watch import list_segments
 
 if TYPE_CHECKING:
@@ -45,6 +48,7 @@ class Check:
 def examine(settings: Settings) -> Iterator[Check]:
     """Every check, one after the other; what can't be reached ends only its own group."""
     yield from _guarded("cdc_raw", lambda: _cdc_raw(settings))
+    yield from _guarded("vault", lambda: _vault(settings))
     yield from _guarded("keys", lambda: _keys(settings))
     yield from _guarded("cassandra", lambda: _cassandra(settings))
     yield from _guarded("postgres", lambda: _postgres(settings))
@@ -77,6 +81,31 @@ def _cdc_raw(settings: Settings) -> Iterator[Check]:
         warns=space.free < LEAST_FREE_SHARE * space.total,
         change="free space on the node's disk: its commit log stops at the end",
     )
+
+
+def _vault(settings: Settings) -> Iterator[Check]:
+    vault = settings.vault
+    if vault.address is None:
+        return
+    token = open_vault(vault).whoami()
+    policies = [str(one) for one in token.get("policies") or ()]
+    host = urlsplit(vault.address).hostname or ""
+    yield Check("vault", "ok", f"{vault.address} knows us by {vault.auth}")
+    yield from _transport("vault", host, vault.address.startswith("https:"))
+    yield _judged(
+        "vault policies",
+        ", ".join(policies) or "none",
+        warns="root" in policies,
+        change="use a token of least rights: docs/security.md says what it needs",
+    )
+    left_seconds = int(token.get("ttl") or 0)
+    if vault.auth == "token" and left_seconds:
+        yield _judged(
+            "vault token",
+            f"ends in {left_seconds:,} s",
+            warns=vault.token_file is None,
+            change="have an agent keep vault.token_file fresh, or use approle or kubernetes",
+        )
 
 
 def _keys(settings: Settings) -> Iterator[Check]:
@@ -177,7 +206,12 @@ def _freshness(node: dict[str, str]) -> Iterator[Check]:
 
 
 def _postgres(settings: Settings) -> Iterator[Check]:
-    with Database(settings).connect() as connection:
+    credentials = postgres_credentials(settings)
+    # As in `run`, so that a lease is given back.
+    with credentials or nullcontext(), Database(settings, credentials).connect() as connection:
+        if credentials is not None:
+            role, _ = credentials.current()
+            yield Check("vault role", "ok", f"{settings.vault.postgres_path} gives {role}")
         row = _one(
             connection,
             """
@@ -225,7 +259,7 @@ def _transport(name: str, host: str, is_encrypted: bool) -> Iterator[Check]:
         f"{name} tls",
         "encrypted" if is_encrypted else "in the clear",
         warns=not is_encrypted and not is_this_machine(host),
-        change=f"set {name}.tls.mode to verify-full",
+        change="use https" if name == "vault" else f"set {name}.tls.mode to verify-full",
     )
 
 

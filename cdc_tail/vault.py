@@ -53,6 +53,11 @@ class Vault:
             )
         return dict(found)
 
+    def whoami(self) -> dict[str, Any]:
+        """What Vault says of the token that we have: policies, display_name, ttl (0: for ever)."""
+        answer = self._ask("looking up our token", lambda client: client.auth.token.lookup_self())
+        return dict(answer["data"])
+
     def renew(self, lease_id: str) -> int:
         """Renew a lease; returns how many seconds it has now."""
         answer = self._ask("renewing a lease", lambda client: client.sys.renew_lease(lease_id))

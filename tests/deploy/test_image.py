@@ -202,4 +202,4 @@ def test_it_runs_without_rights_on_a_file_system_that_it_cannot_write(
         wait_until(mirrored, Log(log), 120)
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(120)

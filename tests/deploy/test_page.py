@@ -138,5 +138,7 @@ def test_dead_letters_are_settled_on_the_page(
     expect(page.locator("#letters tr")).to_have_count(1, timeout=SHOWN_MS)
     expect(page.locator("#tables")).to_contain_text(f"{space.name}.orders")
     expect(page.locator("#stages")).to_contain_text("commit log")
+    tile = page.locator(".tile", has_text="dead letters")
+    expect(tile.locator("b")).to_have_text("1", timeout=SHOWN_MS)
     picture(page, "desktop")
     assert problems == []

@@ -9,7 +9,9 @@ from typing import Any
 import psycopg
 
 from tests.conftest import NodeFactory
+from tests.support.roles import create_roles, drop_roles, without_login
 from tests.support.sidecar import Sidecar
+from tests.support.vault_api import VaultApi
 
 
 def examined(sidecar: Sidecar, *options: str) -> tuple[int, dict[str, dict[str, Any]]]:
@@ -60,3 +62,40 @@ def test_what_is_away_ends_only_its_own_checks(cassandra_node: NodeFactory, tmp_
     done = sidecar.command("doctor")
     assert done.returncode == 1
     assert "failed" in done.stdout
+
+
+def test_vault_is_looked_at_and_its_lease_given_back(
+    cassandra_node: NodeFactory, database: str, tmp_path: Path
+) -> None:
+    create_roles(database, "doctor_login", "a password of the login")
+    try:
+        with VaultApi(database, lease_seconds=300, max_seconds=600) as vault:
+            sidecar = Sidecar(cassandra_node("5.0"), without_login(database), tmp_path)
+            sidecar.settings |= {
+                "vault.address": vault.url,
+                "vault.auth": "approle",
+                "vault.role_id": vault.role_id,
+                "vault.secret_id": vault.secret_id,
+                "vault.postgres_path": "database/creds/cdc-tail",
+            }
+            code, checks = examined(sidecar)
+            assert code == 0, checks
+            assert checks["vault policies"]["found"] == "default, cdc-tail"
+            ((role, _),) = vault.issued
+            assert checks["vault role"]["found"].endswith(role)
+            assert checks["postgres role"]["verdict"] == "ok"
+            with psycopg.connect(database) as connection:
+                held = connection.execute("SELECT FROM pg_roles WHERE rolname = %s", (role,))
+                assert held.fetchone() is None
+
+            sidecar.settings |= {"vault.auth": "token", "vault.token": vault.root_token}
+            code, checks = examined(sidecar)
+            assert code == 0
+            assert checks["vault policies"]["verdict"] == "warning"
+
+            sidecar.settings["vault.token"] = "not the token"
+            code, checks = examined(sidecar)
+            assert code == 1
+            assert checks["vault"]["verdict"] == checks["postgres"]["verdict"] == "failed"
+    finally:
+        drop_roles(database, "doctor_login")

@@ -23,7 +23,7 @@ from cdc_tail.vault import postgres_credentials
 from tests.conftest import NodeFactory
 from tests.support.keyspace import Keyspace
 from tests.support.live import assert_mirror_equals_select
-from tests.support.roles import create_roles, drop_roles
+from tests.support.roles import create_roles, drop_roles, without_login
 from tests.support.sidecar import Sidecar, wait_until
 from tests.support.vault_api import VaultApi
 
@@ -53,14 +53,6 @@ def settings(vault: VaultApi, **more: object) -> Settings:
 def as_login(dsn: str, login: str = LOGIN, password: str = PASSWORD) -> str:
     """The same database as another role."""
     return psycopg.conninfo.make_conninfo(dsn, user=login, password=password)
-
-
-def without_login(dsn: str) -> str:
-    """Where the database is, without a role."""
-    found = psycopg.conninfo.conninfo_to_dict(dsn)
-    return psycopg.conninfo.make_conninfo(
-        "", **{k: v for k, v in found.items() if k not in ("user", "password")}
-    )
 
 
 def test_a_role_of_least_rights_makes_fills_and_evolves_the_mirror(

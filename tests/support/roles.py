@@ -39,3 +39,11 @@ def drop_roles(dsn: str, *logins: str) -> None:
             if found.fetchone() is not None:
                 connection.execute(sql.SQL("DROP OWNED BY {} CASCADE").format(role))
                 connection.execute(sql.SQL("DROP ROLE {}").format(role))
+
+
+def without_login(dsn: str) -> str:
+    """Where the database is, without a role."""
+    found = psycopg.conninfo.conninfo_to_dict(dsn)
+    return psycopg.conninfo.make_conninfo(
+        "", **{k: v for k, v in found.items() if k not in ("user", "password")}
+    )

@@ -57,6 +57,10 @@ class VaultApi:
             return self._login() if known else (403, {"errors": ["permission denied"]})
         if token not in self._tokens:
             return 403, {"errors": ["permission denied"]}
+        if path == "auth/token/lookup-self":
+            is_root = token == self.root_token
+            policies = ["root"] if is_root else ["default", "cdc-tail"]
+            return 200, _data({"policies": policies, "ttl": 0 if is_root else 3600})
         routes: dict[str, Callable[[], Answer]] = {
             "database/creds/cdc-tail": self._issue,
             "database/static-creds/cdc-tail": self._static,
