@@ -19,6 +19,12 @@ from cdc_tail.local.cassandra_config import NodeOptions
 from cdc_tail.local.postgres import PostgresServer
 from tests.support.keyspace import Keyspace
 
+if os.environ.get("CDC_TAIL_TEST_TRACED"):  # `make test-coverage`: ten times as slow
+    from hypothesis import settings
+
+    settings.register_profile("traced", deadline=None)
+    settings.load_profile("traced")
+
 MARKED_FOLDERS = ("integration", "crash")
 NodeFactory = Callable[..., CassandraNode]
 

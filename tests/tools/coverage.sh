@@ -8,4 +8,7 @@ mkdir -p "$folder"
 git ls-files -z | tar --create --null --files-from=- | tar --extract --directory "$folder"
 cd "$folder"
 CDC_TAIL_TRACE=1 "$python" setup.py -q build_ext --inplace
-exec "$python" -m pytest --cov --cov-report=term:skip-covered --cov-report=xml "${@:-tests}"
+# Processes that tests start are to be those of the copy, too.
+export PYTHONPATH=$PWD CDC_TAIL_TEST_TRACED=1
+exec "$python" -m pytest --cov --cov-report=term:skip-covered --cov-report=xml -m "not long" \
+  --timeout 3600 "${@:-tests}"
