@@ -17,11 +17,10 @@ import psycopg
 
 from cdc_tail.local.cassandra import CassandraNode
 from cdc_tail.local.postgres import PostgresServer
-from parsers.position import Position
-from tests.support.golden import segment_id
+from tests.support.kept_log import KeptLog
 from tests.support.mirrored import differing
 from tests.support.mirrored_state import differing_states
-from tests.support.node_log import Logged, Node, mutations_of
+from tests.support.node_log import Logged, Node
 from tests.support.oracle import raw_session, read_table
 from tests.support.random_cql import execute
 
@@ -58,22 +57,24 @@ class Bundle:
 def run(
     node: CassandraNode,
     histories: Sequence[History],
-    execute: Callable[[Any, str], None] = execute,
+    execute: Callable[[Any, str], object] = execute,
 ) -> Bundle:
     """Run histories one after the other, and read what came of them."""
     session = node.session(schema_metadata_enabled=False, token_metadata_enabled=False)
-    before = end_of_log(node)
+    kept = KeptLog(node)
+    before = kept.end()
     for history in histories:
         make_keyspace(session, history.keyspace)
         for statement in history.statements:
             execute(session, statement)
+            kept.keep()
     time.sleep(SHORT_TTL_SECONDS + 1)
     bundle = Bundle(histories)
     raw = raw_session(node)
     for history in histories:
         bundle.tables |= select_all(session, raw, history.keyspace)
     bundle.now_s = int(time.time())
-    bundle.log = log_after(node, before)
+    bundle.log = kept.after(before)
     for history in histories:
         session.execute(f"DROP KEYSPACE {history.keyspace}")
     for one in (raw, session):
@@ -105,21 +106,6 @@ def select_all(session: Any, raw: Any, keyspace: str) -> Tables:
         | {"id": str(row.id)}
         for row in rows
     }
-
-
-def end_of_log(node: CassandraNode) -> Position:
-    """The position of the last mutation in a node's log."""
-    for log in sorted(node.cdc_raw.glob("*.log"), key=segment_id, reverse=True):
-        if found := mutations_of([log], live=True):
-            return found[-1].position
-    return Position(0, 0)
-
-
-def log_after(node: CassandraNode, position: Position) -> list[Logged]:
-    """The mutations behind a position."""
-    logs = sorted(node.cdc_raw.glob("*.log"), key=segment_id)
-    later = [log for log in logs if segment_id(log) >= position.segment_id]
-    return [one for one in mutations_of(later, live=True) if one.position > position]
 
 
 Way = Callable[[Bundle, str, Random], list[Node]]

@@ -377,13 +377,15 @@ def _where(key: dict[str, str]) -> str:
     return " AND ".join(f"{name} = {value}" for name, value in key.items())
 
 
-def execute(session: Any, statement: str) -> None:
-    """Run a statement; what the table holds may make it one that Cassandra refuses."""
+def execute(session: Any, statement: str) -> bool:
+    """Run a statement; what the table holds may make it one that Cassandra refuses: then False."""
     try:
         session.execute(statement)
+        return True
     except InvalidRequest as error:
         if not any(reason in str(error) for reason in REFUSED):
             raise AssertionError(statement) from error
+        return False
 
 
 def random_tables(seed: int, count: int) -> list[RandomTable]:
