@@ -40,6 +40,9 @@ answer · 10-13 a segment is corrupt, of an unknown format, or of an unknown tab
 is away, the mirror differs from its definition, or refuses a row · 30-33 another process holds the
 node's lease, segments are gone, or PostgreSQL has lost commits · 130 interrupted
 
+Completion of commands and options in bash, zsh and fish: `cdc-tail --install-completion`, or
+`--show-completion` to see what that would add.
+
 Settings: a TOML file (--config), environment variables (see .env.example), options; later wins.
 """
 
@@ -48,7 +51,6 @@ app = typer.Typer(
     help=HELP,
     epilog=EXIT_CODES,
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

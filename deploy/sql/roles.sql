@@ -27,11 +27,5 @@ ALTER DEFAULT PRIVILEGES FOR ROLE cdc_tail GRANT SELECT ON TABLES TO cdc_tail_re
 
 COMMIT;
 
--- Vault's database engine makes a login per lease, and drops it, with these statements of its role:
---
---   creation_statements:
---     CREATE ROLE "{{name}}" LOGIN PASSWORD '{{password}}' VALID UNTIL '{{expiration}}'
---       NOINHERIT IN ROLE cdc_tail;
---     ALTER ROLE "{{name}}" SET role = 'cdc_tail';
---   revocation_statements:
---     DROP ROLE IF EXISTS "{{name}}";
+-- Vault's database engine makes a login per lease, and drops it, with vault-create.sql and
+-- vault-revoke.sql as the creation_statements and revocation_statements of its role.

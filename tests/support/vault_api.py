@@ -1,7 +1,7 @@
 """The part of Vault's HTTP API that cdc-tail uses, over a real PostgreSQL.
 
 Answers have the form that Vault 1.14 documents. Database roles are really created, expire and are
-dropped, with the statements of deploy/sql/roles.sql. It is no Vault: it has no policies and no
+dropped, with the statements of deploy/sql. It is no Vault: it has no policies and no
 storage.
 """
 
@@ -12,14 +12,16 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import psycopg
-from psycopg import sql
 
 Answer = tuple[int, dict[str, Any]]
+SQL = Path(__file__).parents[2] / "deploy" / "sql"
 
 
 class VaultApi:
@@ -86,14 +88,7 @@ class VaultApi:
 
     def _issue(self) -> Answer:
         name, password = f"v-cdc-tail-{secrets.token_hex(5)}", secrets.token_urlsafe(16)
-        role = sql.Identifier(name)
-        with psycopg.connect(self.dsn, autocommit=True) as connection:
-            connection.execute(
-                sql.SQL("CREATE ROLE {} LOGIN PASSWORD {} NOINHERIT IN ROLE cdc_tail").format(
-                    role, sql.Literal(password)
-                )
-            )
-            connection.execute(sql.SQL("ALTER ROLE {} SET role = 'cdc_tail'").format(role))
+        self._run("vault-create.sql", name, password)
         lease_id = f"database/creds/cdc-tail/{secrets.token_hex(8)}"
         self._leases[lease_id] = (name, time.monotonic() + self.max_seconds)
         self.issued.append((name, password))
@@ -138,7 +133,17 @@ class VaultApi:
             connection.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %s", (name,)
             )
-            connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(name)))
+        self._run("vault-revoke.sql", name)
+
+    def _run(self, file: str, name: str, password: str = "") -> None:
+        """The statements that we ship, filled in and split as Vault does it."""
+        ends = datetime.now(UTC) + timedelta(seconds=self.max_seconds)
+        text = (SQL / file).read_text(encoding="utf-8")
+        text = text.replace("{{name}}", name).replace("{{password}}", password)
+        text = text.replace("{{expiration}}", f"{ends:%Y-%m-%d %H:%M:%S%z}")
+        with psycopg.connect(self.dsn, autocommit=True) as connection:
+            for statement in filter(None, map(str.strip, text.split(";"))):
+                connection.execute(statement.encode())
 
     def _static(self) -> Answer:
         return 200, _data(

@@ -56,6 +56,7 @@ PROGRAMS: dict[str, DebianPackage | GoModule] = {
     "promtool": DebianPackage("prometheus", "usr/bin/promtool"),
     "alertmanager": GoModule("github.com/prometheus/alertmanager/cmd/alertmanager", "v0.28.1"),
     "amtool": GoModule("github.com/prometheus/alertmanager/cmd/amtool", "v0.28.1"),
+    "actionlint": GoModule("github.com/rhysd/actionlint/cmd/actionlint", "v1.7.7"),
     # The library that Docker Compose reads its files with; its program has no better name.
     "cmd": GoModule("github.com/compose-spec/compose-go/v2/cmd", "v2.16.2"),
     "helm": GoModule("helm.sh/helm/v3/cmd/helm", "v3.21.4"),

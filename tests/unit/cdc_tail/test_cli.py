@@ -162,3 +162,23 @@ def test_exit_codes_of_the_error_tree_are_as_the_help_says() -> None:
 
     codes = {one.exit_code for one in all_below(CdcTailError)}
     assert codes <= {1, 2, 3, 4, 5, *range(10, 14), *range(20, 24), *range(30, 34), 40}
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_commands_and_options_are_completed(shell: str) -> None:
+    for typed, wanted in (("cdc-tail sn", "snapshot"), ("cdc-tail verify --rep", "--repair")):
+        done = subprocess.run(
+            [Path(sys.executable).with_name("cdc-tail")],
+            env={
+                **os.environ,
+                "_CDC_TAIL_COMPLETE": f"complete_{shell}",
+                "COMP_WORDS": typed,  # bash
+                "COMP_CWORD": str(len(typed.split()) - 1),
+                "_TYPER_COMPLETE_ARGS": typed,  # the others
+                "_TYPER_COMPLETE_FISH_ACTION": "get-args",
+            },
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        assert wanted in done.stdout, done
