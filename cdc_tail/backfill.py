@@ -38,6 +38,10 @@ class Backfill:
         self._thread: threading.Thread | None = None
         self._not_before = 0.0
 
+    def adopt(self, settings: Settings) -> None:
+        """What is started from now on goes by these settings."""
+        self._settings = settings
+
     @property
     def reasons(self) -> tuple[Reason, ...]:
         """Why a snapshot may be asked for, so that it is taken here."""

@@ -55,6 +55,10 @@ class Chores:
             self._report.set_aside(self._insist(self._writer.count_set_aside))
             self._counted_at = now
 
+    def adopt(self, settings: Settings) -> None:
+        """What is started from now on goes by these settings."""
+        self._backfill.adopt(settings)
+
     def stop(self) -> None:
         """End what goes on in the background; the next start takes it up."""
         self._backfill.stop()

@@ -46,11 +46,18 @@ class Database:
         """Without `credentials`, those of the settings are taken: Vault's, if they name a path."""
         self._settings = settings
         self._credentials = credentials or postgres_credentials(settings)
+        self._adopted = 0
 
     @property
     def generation(self) -> int:
         """Which credentials a connection that is opened now gets."""
-        return self._credentials.generation if self._credentials else 0
+        return self._adopted + (self._credentials.generation if self._credentials else 0)
+
+    def adopt(self, settings: Settings) -> None:
+        """Connections that are opened from now on are those of these settings."""
+        if settings.postgres != self._settings.postgres:
+            self._settings = settings
+            self._adopted += 1
 
     def connect(self) -> Connection:
         """A new connection. Raises SinkUnavailable with the cure, as far as that can be told."""

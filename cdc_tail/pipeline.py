@@ -87,7 +87,9 @@ class Pipeline:
         self._stopping = False
         self._hints = Hints(settings.cassandra.cdc_raw)
         self._pace = Pace(settings.watch.poll_min_ms / 1000, settings.watch.poll_max_ms / 1000)
+        self._limits = settings.batch
         self._clock = BatchClock(settings.batch)
+        self._database = database or Database(settings)
         self._discarder = Discarder(keep=settings.watch.keep_segments)
         self._overflow = Overflow(
             settings.archive, _archive_of(settings), self._discarder, reporter.error
@@ -95,7 +97,7 @@ class Pipeline:
         schema = SchemaLog()
         self._mirrors = Mirrors(schema, settings.mirror, settings.node)
         self._writer = Writer(
-            database or Database(settings),
+            self._database,
             settings.node,
             self._mirrors,
             max_idle_seconds=settings.lease.ttl_seconds,
@@ -195,10 +197,8 @@ class Pipeline:
     def _turn(self, flow: Flow) -> None:
         """Look at the folder when it is time to, read what is there, apply what is due."""
         intake = flow.intake
-        if self._reloader is not None and (settings := self._reloader.take()) is not None:
-            batch = settings.batch
-            self._clock.adopt(batch)
-            intake.limit(max_events=batch.max_rows, max_bytes=batch.max_bytes)
+        self._reload()
+        intake.limit(max_events=self._limits.max_rows, max_bytes=self._limits.max_bytes)
         now = time.monotonic()
         if now - self._listed_at >= LISTING_SECONDS:
             self._list(intake.segments)
@@ -221,6 +221,16 @@ class Pipeline:
             flow.adopt_schema(Position(0, 0))
         if caught_up:
             self._rest(intake.segments)
+
+    def _reload(self) -> None:
+        """Take over changed settings where somebody asks for that."""
+        if self._reloader is None or (settings := self._reloader.take()) is None:
+            return
+        self._limits = settings.batch
+        self._clock.adopt(settings.batch)
+        self._database.adopt(settings)
+        self._guide.adopt(settings.cassandra)
+        self._chores.adopt(settings)
 
     def _is_position_due(self, now: float, segments: Segments) -> bool:
         """Whether to commit how far we read, although nothing of it was ours."""
@@ -368,6 +378,7 @@ class Pipeline:
         began = time.monotonic()
         tries = 0
         while True:
+            self._reload()  # a new password may be what is missing
             try:
                 if not self._writer.is_connected:
                     self._writer.connect()

@@ -14,8 +14,18 @@ from cdc_tail.settings import Settings
 
 log = structlog.get_logger()
 
-# Sections that hold nothing that a connection, a segment or a mirror was opened with.
-RELOADED: Final = ("batch", "log")
+# What is looked up each time that it is needed. Everything else a connection, a segment or a mirror
+# was opened with, and which tables and columns are mirrored has to hold from a place in the log on:
+# a restart settles that with the checkpoint.
+RELOADED: Final = (
+    "batch.",
+    "log.",
+    "snapshot.",
+    "cassandra.user",
+    "cassandra.password",
+    "postgres.user",
+    "postgres.password",
+)
 
 
 class Reloader:
@@ -44,11 +54,12 @@ class Reloader:
         changed = [
             key for key, _ in setting_fields() if _value(found, key) != _value(self._settings, key)
         ]
-        taken = [key for key in changed if key.partition(".")[0] in RELOADED]
+        taken = [key for key in changed if key.startswith(RELOADED)]
         waiting = [key for key in changed if key not in taken]
-        self._settings = self._settings.model_copy(
-            update={name: getattr(found, name) for name in RELOADED}
-        )
+        for key in taken:
+            section, _, name = key.partition(".")
+            mixed = getattr(self._settings, section).model_copy(update={name: _value(found, key)})
+            self._settings = self._settings.model_copy(update={section: mixed})
         configure(self._settings.log)
         log.warning("settings read again", taken=taken, needs_restart=waiting)
         return self._settings

@@ -38,6 +38,10 @@ class SchemaGuide:
         if cassandra is not None and cassandra.cdc_total_space is not None:
             self.cdc_total_space_bytes = int(cassandra.cdc_total_space)
 
+    def adopt(self, cassandra: CassandraSettings) -> None:
+        """The node is asked with these settings from now on."""
+        self._cassandra = cassandra
+
     def seed(self, writer: Writer) -> None:
         """Learn what earlier runs recorded and what the node has now, if it answers."""
         self._read_history(writer)

@@ -74,7 +74,8 @@ def run(
     """Tail this node's commit log into PostgreSQL until stopped.
 
     Stop it with SIGTERM or Ctrl-C: it finishes the open batch, gives its lease back and exits 0.
-    SIGHUP reads the settings again: it takes over `[batch]` and `[log]`, and logs what needs a
+    SIGHUP reads the settings again: it takes over `[batch]`, `[log]`, `[snapshot]`, users and
+    passwords of `[postgres]` and `[cassandra]`, and logs what needs a
     restart.
 
     Killed at any moment, it goes on at the next start where its last commit ended.
