@@ -13,6 +13,9 @@ from cdc_tail import config
 from cdc_tail.cli.common import ConfigOption, JsonOption, PostgresOption, print_json
 from cdc_tail.database import Database
 from cdc_tail.errors import ConfigError
+from cdc_tail.schema_changes import Step, steps, written_at
+from parsers.schema import Table as CqlTable
+from sinks.postgres import history
 from sinks.postgres.catalog import Mirror, MirrorColumn, load_mirrors
 
 
@@ -21,6 +24,9 @@ def schema(
         list[str] | None,
         typer.Option(help="Only this table; may be repeated.", metavar="KEYSPACE.TABLE"),
     ] = None,
+    show_history: Annotated[
+        bool, typer.Option("--history", help="How the definitions followed one another instead.")
+    ] = False,
     postgres: PostgresOption = None,
     config_file: ConfigOption = None,
     as_json: JsonOption = False,
@@ -32,9 +38,15 @@ def schema(
     `joined_view`, `is_dropped` and `columns` (`cql_name`, `name`, `kind`, `cql_type`, `pg_type`,
     `mask`, `is_dropped`).
 
+    With `--history`, every definition that a log brought, by table, and what it changed; as JSON
+    `table`, `table_id`, `node`, `position` (0:0: known at the start), `written_at`, `recorded_at`,
+    `is_dropped` and `changes`.
+
     **Examples**
 
     `cdc-tail schema --table shop.orders`
+
+    `cdc-tail schema --table shop.orders --history`
 
     `cdc-tail schema --json | jq -r .relation`
     """
@@ -42,16 +54,21 @@ def schema(
     try:
         with Database(settings).connect() as connection:
             mirrors = load_mirrors(connection)
+            recorded = list(steps(history.entries(connection))) if show_history else []
     except psycopg.errors.UndefinedTable as error:
         raise ConfigError(
             "the database has no mirrors", hint="`cdc-tail run` makes its tables at its start"
         ) from error
     wanted = set(table or ())
     names = {f"{one.keyspace}.{one.table_name}" for one in mirrors}
+    names |= {str(one.entry.definition.table) for one in recorded}
     if unknown := sorted(wanted - names):
         raise ConfigError(
             f"{unknown[0]} is not mirrored", hint=f"mirrored: {', '.join(sorted(names)) or 'none'}"
         )
+    if show_history:
+        _print_history([s for s in recorded if not wanted or str(_defined(s)) in wanted], as_json)
+        return
     for mirror in mirrors:
         if wanted and f"{mirror.keyspace}.{mirror.table_name}" not in wanted:
             continue
@@ -59,6 +76,26 @@ def schema(
             print_json(_as_dict(mirror))
         else:
             Console().print(_table(mirror))
+
+
+def _defined(step: Step) -> CqlTable:
+    return step.entry.definition.table
+
+
+def _print_history(found: list[Step], as_json: bool) -> None:
+    if as_json:
+        for step in found:
+            print_json(step.as_dict())
+        return
+    head = ""
+    for step in found:
+        table = _defined(step)
+        title = f"{table} ({table.id}) in the log of {step.entry.node}"
+        if title != head:
+            print(title)
+            head = title
+        written = (written_at(step.entry.definition.written_us) or "")[:19]
+        print(f"  {step.entry.position} {written} {'; '.join(step.changes) or 'no column'}")
 
 
 def _as_dict(mirror: Mirror) -> dict[str, Any]:

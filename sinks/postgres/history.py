@@ -7,6 +7,7 @@ while no Cassandra node answers. It works in the caller's transaction and never 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from psycopg.types.json import Jsonb
 
@@ -25,6 +26,16 @@ class Definition:
     table: Table
     written_us: int
     is_dropped: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A definition, and where in which node's log it was met."""
+
+    node: str
+    position: Position
+    recorded_at: datetime
+    definition: Definition
 
 
 def record(
@@ -87,6 +98,26 @@ def definitions(
     return [
         Definition(table_from_json(definition), written_us, dropped)
         for definition, written_us, dropped in rows
+    ]
+
+
+def entries(connection: Connection) -> list[Entry]:
+    """All that is recorded, by table and node, in the order of each node's log."""
+    rows = connection.execute(
+        """
+        SELECT node, segment_id, "offset", recorded_at, definition, written_us, dropped
+        FROM cdc_tail.schema_history
+        ORDER BY keyspace_name, table_name, table_id, node, segment_id, "offset"
+        """
+    )
+    return [
+        Entry(
+            node,
+            Position(segment_id, offset),
+            recorded_at,
+            Definition(table_from_json(definition), written_us, dropped),
+        )
+        for node, segment_id, offset, recorded_at, definition, written_us, dropped in rows
     ]
 
 

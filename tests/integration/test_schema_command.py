@@ -44,3 +44,18 @@ def test_mirrors_their_columns_and_types_are_shown(database: str, tmp_path: Path
     wrong = command("schema", "--postgres", database, "--table", "no.such")
     assert wrong.returncode == 2
     assert name in wrong.stderr
+
+
+def test_the_history_tells_what_each_definition_changed(database: str, tmp_path: Path) -> None:
+    case = golden_cases("columns_added_and_dropped", "5.0")[0]
+    segments = [str(one) for one in case.unpack(tmp_path)]
+    replayed = command("replay", *segments, "--postgres", database)
+    assert replayed.returncode == 0, replayed.stderr
+    done = command("schema", "--postgres", database, "--history", "--json")
+    assert done.returncode == 0, done.stderr
+    told = [json.loads(line) for line in done.stdout.splitlines()]
+    assert told[0]["changes"][0].startswith("first seen: ")
+    assert told[0]["written_at"] < told[-1]["written_at"]
+    assert any("is new" in change for one in told for change in one["changes"]), told
+    shown = command("schema", "--postgres", database, "--history", "--table", told[0]["table"])
+    assert "is new" in shown.stdout
