@@ -167,6 +167,7 @@ class RandomTable:
         self.rng = rng
         self.name = name
         self.counter = counter
+        self.stamped = 0.55  # of the writes: those that name their timestamp
         self.ttls_s: tuple[int, ...] = (1, 2, LONG_TTL_SECONDS)
         self.writetimes_us: tuple[int, ...] = (*range(TIE_US, TIE_US + 6), 1, -1, 2 * TIE_US)
         self.partition = [self._key(f"p{n}") for n in range(rng.choice((1, 1, 2)))]
@@ -230,6 +231,10 @@ class RandomTable:
         """A random write of one statement, which can stand in a batch."""
         return self._write(self._draw(self.partition))
 
+    def write_to(self, partition: dict[str, str]) -> str:
+        """A random write to a partition, given as CQL by column."""
+        return self._write(partition)
+
     def _conditional(self) -> str:
         """A write by Paxos, which takes its timestamp from its ballot."""
         kept, self.writetimes_us = self.writetimes_us, ()
@@ -255,7 +260,7 @@ class RandomTable:
     def _using(self, *, ttl: bool) -> str:
         rng = self.rng
         options = []
-        if self.writetimes_us and rng.random() < 0.55:
+        if self.writetimes_us and rng.random() < self.stamped:
             options.append(f"TIMESTAMP {rng.choice(self.writetimes_us)}")
         if ttl and rng.random() < 0.25:
             options.append(f"TTL {rng.choice(self.ttls_s)}")
