@@ -58,7 +58,7 @@ test-unit: $(BUILT)  ## tests that need no server; seconds
 test-integration: $(BUILT)  ## tests against real servers
 	@$(RUN)/pytest tests/integration
 
-test-crash: $(BUILT)  ## tests that kill processes, the long ones too; CDC_TAIL_KILLS=100, CDC_TAIL_ROUNDS=20
+test-crash: $(BUILT)  ## tests that kill processes, the long ones too; CDC_TAIL_KILLS=100, CDC_TAIL_ROUNDS=20, CDC_TAIL_HISTORIES=200
 	@$(RUN)/pytest -m "crash or long"
 
 test-deploy: $(BUILT)  ## image, compose file, chart, alerts and dashboards, by the real programs

@@ -27,8 +27,8 @@ PLACE = "/*pair*/"
 class PairTable(RandomTable):
     """A table of which every partition has one row, and static columns."""
 
-    def __init__(self, rng: Random, name: str) -> None:
-        super().__init__(rng, name)
+    def __init__(self, rng: Random, name: str, *, short_ttls: bool) -> None:
+        super().__init__(rng, name, short_ttls=short_ttls)
         number = Column("p0", "int", "key", lambda _: PLACE)
         row = Column("c0", "int", "key", lambda _: "1")
         self.partition, self.clustering, self._order = [number], [row], ["ASC"]
@@ -43,10 +43,10 @@ class PairTable(RandomTable):
 class Pairs:
     """Pairs of writes to some tables, as a history."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, short_ttls: bool) -> None:
         rng = Random(seed)
         self.keyspace = f"pairs_{seed}"
-        tables = [PairTable(rng, f"t{number}") for number in range(TABLES)]
+        tables = [PairTable(rng, f"t{number}", short_ttls=short_ttls) for number in range(TABLES)]
         self.statements = [*TYPES, *(table.cql for table in tables)]
         for table in tables:
             for number in range(PAIRS):
@@ -86,7 +86,9 @@ def test_pairs_merge_as_in_cassandra(
     series: str, cassandra_node: NodeFactory, postgres: PostgresServer
 ) -> None:
     print(f"Cassandra {series}, seed {SEED}")
-    bundle = run(cassandra_node(series), [Pairs(SEED)])
+    # 3.11 settles a tie by the clock: see the limitations.
+    pairs = Pairs(SEED, short_ttls=series != "3.11")
+    bundle = run(cassandra_node(series), [pairs])
     found = [line for way in WAYS for line in differences(bundle, postgres, way, SEED)]
     assert not found, "\n".join(found)
     assert sum(len(table["rows"]) for table in bundle.tables.values()) > PAIRS

@@ -21,7 +21,7 @@ from tests.support import history_run
 from tests.support.history_run import WAYS, Bundle, Way
 from tests.support.kept_log import KeptLog
 from tests.support.oracle import raw_session
-from tests.support.random_cql import LONG_TTL_SECONDS, TYPES, execute
+from tests.support.random_cql import TYPES, execute
 from tests.support.random_history import LivingTable
 
 STEPS = 25
@@ -70,7 +70,7 @@ class Mirroring(RuleBasedStateMachine):
     ) -> None:
         self.way = way
         self.seed = seed
-        self.ttls_s = (1, 2, LONG_TTL_SECONDS) if short_ttls else (LONG_TTL_SECONDS,)
+        self.short_ttls = short_ttls
         for statement in TYPES:
             self._execute(statement)
         for number in range(tables):
@@ -137,8 +137,7 @@ class Mirroring(RuleBasedStateMachine):
         return table
 
     def _create(self, rng: Random, name: str, *, counter: bool = False) -> None:
-        table = LivingTable(rng, name, counter=counter)
-        table.ttls_s = self.ttls_s
+        table = LivingTable(rng, name, counter=counter, short_ttls=self.short_ttls)
         self.tables.append(table)
         self._execute(table.cql)
 

@@ -163,12 +163,14 @@ def _column(rng: Random, name: str, kind: str) -> Column:
 class RandomTable:
     """A table and the random statements on it."""
 
-    def __init__(self, rng: Random, name: str, *, counter: bool = False) -> None:
+    def __init__(
+        self, rng: Random, name: str, *, counter: bool = False, short_ttls: bool = True
+    ) -> None:
         self.rng = rng
         self.name = name
         self.counter = counter
         self.stamped = 0.55  # of the writes: those that name their timestamp
-        self.ttls_s: tuple[int, ...] = (1, 2, LONG_TTL_SECONDS)
+        self.ttls_s: tuple[int, ...] = (1, 2, LONG_TTL_SECONDS)[0 if short_ttls else 2 :]
         self.writetimes_us: tuple[int, ...] = (*range(TIE_US, TIE_US + 6), 1, -1, 2 * TIE_US)
         self.partition = [self._key(f"p{n}") for n in range(rng.choice((1, 1, 2)))]
         self.clustering = [self._key(f"c{n}") for n in range(rng.choice((0, 1, 1, 2, 3)))]

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from random import Random
 from typing import Final
 
-from tests.support.random_cql import LONG_TTL_SECONDS, NATIVE, TYPES, Column, RandomTable
+from tests.support.random_cql import NATIVE, TYPES, Column, RandomTable
 
 STATEMENTS: Final = 120
 """Of a history, if nothing else is wanted."""
@@ -20,8 +20,10 @@ NEW_TYPES: Final = ("int", "text", "blob", "set<int>", "list<text>", "map<text, 
 class LivingTable(RandomTable):
     """A table whose definition changes while it is written."""
 
-    def __init__(self, rng: Random, name: str, *, counter: bool = False) -> None:
-        super().__init__(rng, name, counter=counter)
+    def __init__(
+        self, rng: Random, name: str, *, counter: bool = False, short_ttls: bool = True
+    ) -> None:
+        super().__init__(rng, name, counter=counter, short_ttls=short_ttls)
         self._dropped: list[Column] = []
         self.has_dropped = False
         self._drops_columns = rng.random() < 0.6
@@ -81,7 +83,7 @@ class LivingTable(RandomTable):
         return f"ALTER TABLE {self.name} RENAME {old} TO {column.name}"
 
     def _set_default_ttl(self) -> str:
-        seconds = self.rng.choice((0, 2, LONG_TTL_SECONDS))
+        seconds = self.rng.choice((0, *self.ttls_s[-2:]))
         return f"ALTER TABLE {self.name} WITH default_time_to_live = {seconds}"
 
 
@@ -114,9 +116,10 @@ class RandomHistory:
     `tables` maps the names of the tables to what is known of them, once all is said.
     """
 
-    def __init__(self, seed: int, statements: int) -> None:
+    def __init__(self, seed: int, statements: int, *, short_ttls: bool = True) -> None:
         self.seed = seed
         self.keyspace = f"history_{seed}"
+        self._short_ttls = short_ttls
         self._rng = Random(seed)
         self.tables: dict[str, LivingTable] = {}
         self.statements = [*self._statements(statements)]
@@ -140,7 +143,9 @@ class RandomHistory:
                 yield table.statement()
 
     def _create(self, name: str, *, counter: bool = False) -> str:
-        self.tables[name] = LivingTable(self._rng, name, counter=counter)
+        self.tables[name] = LivingTable(
+            self._rng, name, counter=counter, short_ttls=self._short_ttls
+        )
         return self.tables[name].cql
 
     def _change(self) -> Iterator[str]:

@@ -66,7 +66,8 @@ def main() -> None:
     parser.add_argument("--statements", type=int, default=STATEMENTS)
     parser.add_argument("--way", action="append", choices=[way.__name__ for way in WAYS])
     arguments = parser.parse_args()
-    history = RandomHistory(arguments.seed, arguments.statements)
+    short_ttls = arguments.series != "3.11"
+    history = RandomHistory(arguments.seed, arguments.statements, short_ttls=short_ttls)
     ways = [way for way in WAYS if not arguments.way or way.__name__ in arguments.way]
     options = NodeOptions(commitlog_segment_size_mib=1, heap_mib=640)
     with (
