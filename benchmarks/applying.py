@@ -86,6 +86,14 @@ class Applier:
         segments.close()
         return timing
 
+    def is_anything_due(self) -> bool:
+        """The look at the TTLs that `run` takes each second."""
+        return self._writer.is_anything_due()
+
+    def expire(self) -> int:
+        """Rows whose TTL took effect in one go."""
+        return self._writer.expire().rows
+
     def __enter__(self) -> Self:
         self._writer.connect()
         self._writer.install()

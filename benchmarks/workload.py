@@ -83,11 +83,18 @@ def partition_deletion(customer: int, writetime_us: int) -> bytes:
 
 
 def mutation(
-    kind: str, key: int, writetime_us: int, chooser: random.Random, *, lines: int = 4
+    kind: str,
+    key: int,
+    writetime_us: int,
+    chooser: random.Random,
+    *,
+    lines: int = 4,
+    expires_at: int | None = None,
 ) -> bytes:
     """One mutation: "insert" of all columns, "update" of two, or "delete" of the row.
 
-    Partitions have `lines` rows each.
+    Partitions have `lines` rows each. What is inserted has a TTL that ends at `expires_at` (epoch
+    seconds).
     """
     head = b"\x01" + TABLE_ID.bytes + _counted(b"customer-%08d" % (key // lines)) + b"\x10"
     stats = uvint(writetime_us - _TIMESTAMP_EPOCH)
@@ -107,8 +114,13 @@ def mutation(
         )
     names = COLUMNS if kind == "insert" else (b"amount", b"note")
     cell_flags = b"\x08" if kind == "insert" else b"\x00\x00"
-    cells = b"".join(cell_flags + _value(name, chooser) for name in names)
     liveness = b"\x24" + clustering + b"\x00" if kind == "insert" else b"\x20" + clustering
+    if expires_at is not None:
+        cell_flags = b"\x1a"
+        ttl_seconds = expires_at - writetime_us // 1_000_000
+        expiry = uvint(ttl_seconds) + uvint(expires_at - _DELETION_EPOCH)
+        liveness = b"\x2c" + clustering + b"\x00" + expiry
+    cells = b"".join(cell_flags + _value(name, chooser) for name in names)
     return (
         head
         + stats
