@@ -17,6 +17,8 @@ from cdc_tail.local.cassandra_config import NodeOptions
 from cdc_tail.local.errors import LocalStackError
 from cdc_tail.local.ports import free_ports
 
+# Several nodes that start on one machine hold each other up.
+START_TIMEOUT_SECONDS = 300
 JOIN_TIMEOUT_SECONDS = 180
 # How long a node that starts waits for an answer of its seed; a single node need not wait at all.
 PATIENT = "-Dcassandra.ring_delay_ms=10000"
@@ -70,9 +72,9 @@ class CassandraCluster:
         with ExitStack() as started:
             for node in self.nodes:
                 started.push(node)
-            self.nodes[0].start()
+            self.nodes[0].start(START_TIMEOUT_SECONDS)
             with ThreadPoolExecutor(len(self.nodes)) as pool:
-                list(pool.map(CassandraNode.start, self.nodes[1:]))
+                list(pool.map(lambda node: node.start(START_TIMEOUT_SECONDS), self.nodes[1:]))
             self.wait_until_joined()
             self._running = started.pop_all()
         return self

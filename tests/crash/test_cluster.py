@@ -7,25 +7,22 @@ from __future__ import annotations
 
 import os
 import random
-import threading
 import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cassandra import ConsistencyLevel, DriverException
-from cassandra.cluster import NoHostAvailable
+from cassandra import ConsistencyLevel
 
 from cdc_tail.local.cassandra import CassandraNode
 from cdc_tail.local.cassandra_cluster import CassandraCluster
 from cdc_tail.local.cassandra_config import NodeOptions
 from cdc_tail.local.postgres import PostgresServer
+from tests.support.cluster_traffic import Traffic, cluster_session
 from tests.support.live import assert_mirror_equals_select, one_value
-from tests.support.random_cql import TYPES, RandomTable, random_statements, random_tables
-from tests.support.sidecar import Sidecar, wait_until
+from tests.support.random_cql import TYPES, random_statements, random_tables
+from tests.support.sidecar import Sidecar
 from tests.tools.repair import repair
 
 ROUNDS = int(os.environ.get("CDC_TAIL_ROUNDS", "4"))
@@ -33,42 +30,6 @@ SEED = int(os.environ.get("CDC_TAIL_TEST_SEED", random.randrange(1 << 32)))
 TABLES = 8
 SETTLE_SECONDS = 180
 SHORT_TTL_SECONDS = 3
-
-
-class Traffic:
-    """Random writes at QUORUM by whichever nodes are up; those that fail may have been made."""
-
-    def __init__(self, session: Any, tables: list[RandomTable]) -> None:
-        self.acknowledged = 0
-        self.failed = 0
-        self._session = session
-        self._tables = tables
-
-    @contextmanager
-    def going_on(self) -> Iterator[None]:
-        done = threading.Event()
-
-        def run() -> None:
-            for statement in random_statements(self._tables, 1 << 30):
-                if done.wait(0.005):
-                    return
-                try:
-                    self._session.execute(statement)
-                    self.acknowledged += 1
-                except (DriverException, NoHostAvailable):
-                    self.failed += 1
-
-        with ThreadPoolExecutor(1) as pool:
-            running = pool.submit(run)
-            try:
-                yield
-            finally:
-                done.set()
-                running.result()
-
-    def wait_for(self, writes: int) -> None:
-        wanted = self.acknowledged + writes
-        wait_until(lambda: self.acknowledged >= wanted, f"{self.failed} writes failed", 120)
 
 
 class Faults:
@@ -136,7 +97,7 @@ def test_three_nodes_and_three_sidecars(tmp_path: Path) -> None:
             session.execute(statement)
         writing = stack.enter_context(cluster_session(cluster))
         writing.set_keyspace("shared")
-        traffic = Traffic(writing, tables)
+        traffic = Traffic(writing, random_statements(tables, 1 << 30))
         faults = Faults(cluster, sidecars, traffic, "shared")
         kinds = [faults.node_killed, faults.node_stopped, faults.sidecar_killed, faults.repaired]
         with traffic.going_on():
@@ -167,30 +128,3 @@ def test_three_nodes_and_three_sidecars(tmp_path: Path) -> None:
         assert one_value(server.dsn, deadlocks) == 0
         for sidecar in sidecars:
             assert sidecar.stop() == 0, sidecar
-
-
-@contextmanager
-def cluster_session(cluster: CassandraCluster) -> Iterator[Any]:
-    """A session that outlives its nodes, writing at QUORUM by any that is up."""
-    from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile
-    from cassandra.policies import ConstantReconnectionPolicy, RoundRobinPolicy
-
-    profile = ExecutionProfile(
-        load_balancing_policy=RoundRobinPolicy(),
-        consistency_level=ConsistencyLevel.QUORUM,
-        request_timeout=20,
-    )
-    driver = Cluster(
-        [node.address for node in cluster],
-        port=cluster.nodes[0].native_port,
-        protocol_version=5,
-        connect_timeout=30,
-        control_connection_timeout=30,
-        idle_heartbeat_timeout=60,
-        execution_profiles={EXEC_PROFILE_DEFAULT: profile},
-        reconnection_policy=ConstantReconnectionPolicy(1, None),
-    )
-    try:
-        yield driver.connect()
-    finally:
-        driver.shutdown()
