@@ -11,6 +11,7 @@ CdcTailError                   exit code 1, not retryable
 │  └─ UnknownTable             13  a mutation of a table whose schema is not known
 ├─ SinkError                   20
 │  ├─ SinkUnavailable          21  PostgreSQL does not answer (retryable)
+│  │  └─ SinkConflict          21  another transaction was in the way of ours (retryable)
 │  ├─ SchemaMismatch           22  the mirror's tables are not what the mapping needs
 │  │  └─ MirrorChanged         22  another process evolved a mirror meanwhile (retryable)
 │  └─ RowRejected              23  PostgreSQL refuses a row
@@ -143,6 +144,12 @@ class SinkUnavailable(SinkError):
     exit_code = 21
     default_retryable = True
     default_hint = "check that PostgreSQL is up and reachable"
+
+
+class SinkConflict(SinkUnavailable):
+    """PostgreSQL rolled a transaction back because another was in its way: a deadlock."""
+
+    default_hint = "try again; nothing of it was written"
 
 
 class SchemaMismatch(SinkError):

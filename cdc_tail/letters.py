@@ -161,10 +161,7 @@ class Letters:
         writer = Writer(self._database, self._node, mirrors)
         settled: list[Settled] = []
         try:
-            writer.connect()
-            writer.install()
-            SchemaGuide(schema, self._settings.cassandra).seed(writer)
-            writer.update_mirrors()
+            SchemaGuide(schema, self._settings.cassandra).bring_up(writer)
             for start in range(0, len(names), _RETRIED_AT_ONCE):
                 settled += self._retry(writer, names[start : start + _RETRIED_AT_ONCE])
         finally:

@@ -22,6 +22,7 @@ from cdc_tail.discard import Discarder
 from cdc_tail.errors import (
     CdcTailError,
     CheckpointMoved,
+    SinkConflict,
     SinkError,
     SinkUnavailable,
     SourceUnavailable,
@@ -388,7 +389,7 @@ class Pipeline:
                 if not error.retryable:
                     raise
                 self._report.error(error)
-                self._report.postgres(up=False)
+                self._report.postgres(up=isinstance(error, SinkConflict))
                 self._tracing.stumbled(error)
                 pause = BACK_OFF_SECONDS[min(tries, len(BACK_OFF_SECONDS) - 1)]
                 if tries == 0:

@@ -113,10 +113,7 @@ class Replay:
         """
         writer = Writer(Database(self._settings), self._settings.node, self._mirrors)
         try:
-            writer.connect()
-            writer.install()
-            self._guide.seed(writer)
-            writer.update_mirrors()
+            self._guide.bring_up(writer)
             for folder, files in _logs(self._files).items():
                 writer.follow_log(f"{self._settings.node}:{folder}")
                 self._replay(files, writer)
@@ -154,7 +151,8 @@ class Replay:
             self._mirrors,
             writer,
             learn=lambda question: self._guide.learn(question, writer),
-            insist=_once,
+            # A replay that loses its database ends: to run it again is safe.
+            insist=writer.despite_conflicts,
             on_commit=committed,
         )
         flow.expect(self._truncations(files))
@@ -202,11 +200,6 @@ class Replay:
     def _note_what_waits(self, writer: Writer) -> None:
         self.outcome.dead_letters, self.outcome.parked = writer.count_set_aside()
         self.outcome.unknown_tables = writer.tables_waited_for()
-
-
-def _once(act: Callable[[], _T]) -> _T:
-    """A replay that loses its database ends: to run it again is safe."""
-    return act()
 
 
 def _as_final(file: SegmentFile) -> SegmentFile:

@@ -42,6 +42,19 @@ class SchemaGuide:
         """The node is asked with these settings from now on."""
         self._cassandra = cassandra
 
+    def bring_up(self, writer: Writer) -> None:
+        """Connect, and bring cdc-tail's tables and the mirrors up to what is known.
+
+        For who holds no lease. Raises SourceUnavailable, SinkUnavailable, SchemaMismatch.
+        """
+
+        def act() -> None:
+            writer.install()
+            self.seed(writer)
+            writer.update_mirrors()
+
+        writer.despite_conflicts(act)
+
     def seed(self, writer: Writer) -> None:
         """Learn what earlier runs recorded and what the node has now, if it answers."""
         self._read_history(writer)

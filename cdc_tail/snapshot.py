@@ -101,11 +101,8 @@ class Snapshots:
 
         Raises SourceUnavailable, SinkUnavailable, SchemaMismatch.
         """
-        self.writer.connect()
         try:
-            self.writer.install()
-            SchemaGuide(self._schema, self._settings.cassandra).seed(self.writer)
-            self.writer.update_mirrors()
+            SchemaGuide(self._schema, self._settings.cassandra).bring_up(self.writer)
             self.writer.follow_log(None)
         except BaseException:
             self.writer.close()
@@ -262,7 +259,7 @@ class Snapshots:
                 write_dead_letters(conn, self._settings.node, letters, self._mirrors.seal)
             snapshots.advance(conn, table_id, done, rows)
 
-        return self.writer.apply_rows(batch, commit)
+        return self.writer.despite_conflicts(lambda: self.writer.apply_rows(batch, commit))
 
 
 class _Readers:

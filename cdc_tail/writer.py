@@ -17,8 +17,14 @@ import psycopg
 import structlog
 
 from cdc_tail.database import Database
-from cdc_tail.errors import CheckpointWentBack, MirrorChanged, SinkUnavailable, first_line
+from cdc_tail.errors import (
+    CheckpointWentBack,
+    MirrorChanged,
+    SinkConflict,
+    SinkUnavailable,
+)
 from cdc_tail.failpoints import point
+from cdc_tail.log import error_fields
 from cdc_tail.mirrors import Mirrors, Prepared
 from checkpoints.model import Checkpoint, Lease, SegmentProgress
 from checkpoints.postgres import PostgresCheckpoints
@@ -28,7 +34,7 @@ from parsers.position import Position
 from parsers.schema import Table
 from sinks.base import Applied
 from sinks.postgres import catalog as mirror_catalog
-from sinks.postgres.applier import PostgresSink
+from sinks.postgres.applier import PostgresSink, translated
 from sinks.postgres.catalog import Connection, load_mirrors
 from sinks.postgres.forgotten import Forgotten, write_forgotten
 from sinks.postgres.refusal import Refusal
@@ -49,6 +55,8 @@ from sinks.postgres.truncate import Past, truncate, truncations_of, truncations_
 log = structlog.get_logger()
 
 _T = TypeVar("_T")
+
+CONFLICTS_AT_MOST: Final = 10
 
 _IS_DUE: Final = """
 SELECT FROM (SELECT floor(extract(epoch FROM now()))::int8 AS now_s, %s::int[] AS mine) AS asked
@@ -348,6 +356,20 @@ class Writer:
             self.close()
             raise
 
+    def despite_conflicts(self, act: Callable[[], _T]) -> _T:
+        """Do `act`; again, on a new connection, where another transaction was in the way.
+
+        For those who don't wait for PostgreSQL otherwise.
+        """
+        for _ in range(CONFLICTS_AT_MOST):
+            try:
+                if not self.is_connected:
+                    self.connect()
+                return act()
+            except SinkConflict as error:
+                log.info("trying again", **error_fields(error))
+        return act()
+
     def _was_committed(self, batch: Batch) -> bool:
         """Only the holder of the lease moves the count of mutations, so the count itself tells."""
         self._is_unsure = False
@@ -432,7 +454,7 @@ class Writer:
         # Internal ones are of the server's state: read-only since a failover, a full disk.
         except (psycopg.OperationalError, psycopg.InternalError) as error:
             self.close()
-            raise SinkUnavailable(f"PostgreSQL failed: {first_line(error)}") from error
+            raise translated(error) from error
 
 
 def _tell_kept(refusals: list[Refusal]) -> None:

@@ -17,15 +17,11 @@ from psycopg.rows import tuple_row
 
 from cdc_tail.errors import CheckpointMoved
 from cdc_tail.failpoints import point
+from checkpoints.install import install_script
 from checkpoints.model import Checkpoint, Lease, SegmentProgress
 from parsers.position import Position
 
 Connection = psycopg.Connection[Any]
-
-# Sidecars that start together must not run CREATE .. IF NOT EXISTS at the same time: PostgreSQL
-# checks and creates in two steps, and the loser gets a unique violation. The key is "cdct" and 1,
-# which stands for every change of definitions that cdc-tail makes.
-_INSTALL_LOCK = "SELECT pg_advisory_xact_lock(x'63646374'::int, 1)"
 
 _READ = """
 SELECT segment_id, "offset", mutations, fencing_token, lease_holder, lease_expires_at, updated_at
@@ -112,8 +108,8 @@ DELETE FROM cdc_tail.segment USING cdc_tail.checkpoint AS owned
 
 def install(conn: Connection) -> None:
     """Create the checkpoint table if it is missing, in the caller's transaction."""
-    conn.execute(_INSTALL_LOCK)
-    conn.execute(resources.files(__package__).joinpath("schema.sql").read_bytes())
+    script = resources.files(__package__).joinpath("schema.sql").read_bytes()
+    install_script(conn, "checkpoints", script)
 
 
 class PostgresCheckpoints:

@@ -9,6 +9,8 @@ from typing import Any
 
 import psycopg
 
+from checkpoints.install import install_script
+
 Connection = psycopg.Connection[Any]
 
 
@@ -28,8 +30,8 @@ class ChangeFile:
 
 def install(conn: Connection) -> None:
     """Create the manifest's tables where they are missing."""
-    conn.execute("SELECT pg_advisory_xact_lock(x'63646374'::int, 1)")
-    conn.execute(resources.files(__package__).joinpath("manifest.sql").read_bytes())
+    script = resources.files(__package__).joinpath("manifest.sql").read_bytes()
+    install_script(conn, "parquet", script)
 
 
 def announce(conn: Connection, node: str, files: Sequence[ChangeFile]) -> None:

@@ -18,6 +18,7 @@ from cdc_tail.errors import (
     MirrorChanged,
     RowRejected,
     SchemaMismatch,
+    SinkConflict,
     SinkUnavailable,
     first_line,
 )
@@ -40,6 +41,8 @@ SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_bitmapscan = o
 SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan; SET jit = off
 """
 
+# The class of SQLSTATE of deadlocks.
+_ROLLED_BACK: Final = "40"
 # COPY data is made and sent in pieces: PostgreSQL inserts one while we make the next.
 _COPY_BYTES: Final = 1 << 17
 
@@ -401,4 +404,6 @@ def translated(error: psycopg.Error) -> SinkUnavailable | RowRejected | SchemaMi
         return RowRejected(f"PostgreSQL refuses a row: {message}")
     if isinstance(error, psycopg.ProgrammingError):
         return SchemaMismatch(f"PostgreSQL refuses a statement: {message}")
+    if (error.sqlstate or "").startswith(_ROLLED_BACK):
+        return SinkConflict(f"another transaction was in the way: {message}")
     return SinkUnavailable(f"PostgreSQL failed: {message}")

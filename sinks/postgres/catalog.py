@@ -14,6 +14,7 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row
 
+from checkpoints.install import install_script
 from parsers.cql_types import CqlType
 from parsers.schema import KEY_KINDS, ColumnKind, Table
 from parsers.type_text import parse_class
@@ -23,9 +24,6 @@ MirrorKind = Literal["rows", "static"]
 Connection = psycopg.Connection[Any]
 
 BUCKETS: Final = 16
-
-# "cdct" and a number: advisory locks are shared with whatever else uses the database.
-_DDL_LOCK: Final = (0x63646374, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,16 +127,10 @@ def as_seen_by(table: Table, mirror: Mirror) -> Mirror:
     )
 
 
-def lock_ddl(connection: Connection) -> None:
-    """Keep other processes from changing catalog and relations until the transaction ends."""
-    connection.execute("SELECT pg_advisory_xact_lock(%s, %s)", _DDL_LOCK)
-
-
 def install(connection: Connection) -> None:
     """Create cdc-tail's own tables where they are missing, in the caller's transaction."""
-    lock_ddl(connection)
-    statements = files("sinks.postgres").joinpath("catalog.sql").read_bytes()
-    connection.execute(statements)
+    script = files("sinks.postgres").joinpath("catalog.sql").read_bytes()
+    install_script(connection, "mirror", script)
 
 
 def load_mirrors(

@@ -13,6 +13,7 @@ from uuid import UUID
 from psycopg import sql
 
 from cdc_tail.errors import SchemaMismatch
+from checkpoints.install import lock_ddl
 from parsers.schema import Table
 from sinks.postgres.catalog import (
     BUCKETS,
@@ -20,7 +21,6 @@ from sinks.postgres.catalog import (
     Mirror,
     as_seen_by,
     load_mirrors,
-    lock_ddl,
     mirrors_of,
 )
 from sinks.postgres.dropped import decide_again

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from psycopg import sql
 
-from sinks.postgres.catalog import Connection, Mirror, lock_ddl
+from checkpoints.install import lock_ddl
+from sinks.postgres.catalog import Connection, Mirror
 from sinks.postgres.relation import type_sql
 from sinks.postgres.typemap import is_collatable
 
