@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Protocol, TypeVar
@@ -28,11 +27,14 @@ class Applied:
     dead: int = 0
     partition_tombstones: int = 0
     dead_letters: int = 0
-    by_table: Counter[str] = field(default_factory=Counter, compare=False)
+    by_table: dict[str, int] = field(default_factory=dict, compare=False)
 
     def __iadd__(self, other: Applied) -> Applied:
         for one in fields(self):
-            setattr(self, one.name, getattr(self, one.name) + getattr(other, one.name))
+            if one.name != "by_table":
+                setattr(self, one.name, getattr(self, one.name) + getattr(other, one.name))
+        for table, rows in other.by_table.items():
+            self.by_table[table] = self.by_table.get(table, 0) + rows
         return self
 
     @property
