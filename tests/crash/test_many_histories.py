@@ -30,7 +30,7 @@ AT_ONCE = 10
 
 
 @pytest.mark.long
-@pytest.mark.timeout(120 + 30 * HISTORIES)
+@pytest.mark.timeout(300 + 60 * HISTORIES)
 @pytest.mark.parametrize("series", SERIES)
 def test_the_mirror_is_what_select_gives(
     series: str, cassandra_node: NodeFactory, postgres: PostgresServer
@@ -52,7 +52,7 @@ def test_the_mirror_is_what_select_gives(
 
 
 @pytest.mark.long
-@pytest.mark.timeout(600 + 30 * EXAMPLES)
+@pytest.mark.timeout(600 + 60 * EXAMPLES)
 def test_whatever_is_said_to_a_table(cassandra_node: NodeFactory, postgres: PostgresServer) -> None:
     print(f"seed {FIRST}")
     servers = Servers(cassandra_node("5.0"), postgres)

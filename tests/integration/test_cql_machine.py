@@ -11,7 +11,7 @@ from cdc_tail.local.postgres import PostgresServer
 from tests.conftest import NodeFactory
 from tests.support.cql_machine import Mirroring, Servers, machine_settings
 
-EXAMPLES = 6
+EXAMPLES = 5
 
 
 @pytest.mark.timeout(600)

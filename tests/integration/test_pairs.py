@@ -20,7 +20,7 @@ from tests.support.random_cql import TYPES, Column, RandomTable
 SEED = int(os.environ.get("CDC_TAIL_TEST_SEED", "7"))
 SERIES = os.environ.get("CDC_TAIL_TEST_SERIES", "4.0 5.0").split()
 TABLES = 5
-PAIRS = int(os.environ.get("CDC_TAIL_PAIRS", "40"))
+PAIRS = int(os.environ.get("CDC_TAIL_PAIRS", "30"))
 PLACE = "/*pair*/"
 
 

@@ -22,8 +22,14 @@ REFUSED: Final = (
     "on a list",
     "List prepend",
     "used in partition key",
+    "Invalid user type literal",
+    "Invalid tuple literal",
+    "Invalid list literal",
+    "Invalid map literal",
 )
-"""What Cassandra says of an element of a list that is not there, or of a type of a key."""
+"""What Cassandra says of an element of a list that is not there, or of a type of a key; and of
+literals in clustering columns in descending order: 3.11 of any such, 6.0 of those in tuples.
+"""
 
 TYPES = "CREATE TYPE point (x int, label text)", "CREATE TYPE place (at frozen<point>, n smallint)"
 TIE_US = 1_600_000_000_000_000
