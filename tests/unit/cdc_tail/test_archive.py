@@ -188,6 +188,25 @@ def test_an_archive_that_does_not_answer_deletes_nothing(raw: Path, tmp_path: Pa
     assert len(errors) == 1, "it is not asked again at once"
 
 
+@pytest.mark.parametrize("written", ["CommitLog-7-4.log.zst", "CommitLog-7-4.log.json.new"])
+def test_a_full_disk_under_the_archive_deletes_nothing(
+    written: str, raw: Path, url: str, tmp_path: Path
+) -> None:
+    archive = opened(url)
+    over, errors = overflow(archive)
+    full = tmp_path / "archive/node%2F1" / written
+    full.symlink_to("/dev/full")
+    assert ids(relieved(over, raw, space=None, away_seconds=61.0)) == [1, 2, 3, 4, 5]
+    (error,) = errors
+    assert "No space left on device" in error.message
+    assert archive.pending == opened(url).pending == []
+    # Once there is room, it goes on where it was.
+    full.unlink()
+    archive.put(list_segments(raw).segments[3])
+    back = opened(url)
+    assert back.fetch(back.pending[0]).read_bytes() == (raw / "CommitLog-7-4.log").read_bytes()
+
+
 def test_with_keep_every_segment_is_archived_before_it_goes(
     raw: Path, url: str, tmp_path: Path
 ) -> None:
