@@ -96,7 +96,9 @@ security: $(BUILT)  ## known weaknesses of dependencies, and doubtful code
 sbom: $(BUILT)  ## bill of materials of an installation, CycloneDX, in build/sbom.json
 	@$(QUALITY)
 	@mkdir -p build && rm -rf build/sbom-environment && $(RUN)/python -m venv build/sbom-environment
-	@build/sbom-environment/bin/pip install --disable-pip-version-check -q '.[encryption,tracing,vault]'
+	@# What the project needs, not the project: that would compile it anew.
+	@$(RUN)/python -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; print(*p["dependencies"], *(one for extra in ("encryption", "tracing", "vault") for one in p["optional-dependencies"][extra]), sep="\n")' \
+	  | build/sbom-environment/bin/pip install --disable-pip-version-check -q -r /dev/stdin
 	@build/sbom-environment/bin/pip uninstall --disable-pip-version-check -q -y pip setuptools
 	@$(RUN)/cyclonedx-py environment --pyproject pyproject.toml --mc-type application --output-reproducible \
 	  --output-file build/sbom.json build/sbom-environment/bin/python
