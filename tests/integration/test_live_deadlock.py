@@ -67,7 +67,7 @@ def test_a_deadlock_of_columns_and_rows_is_tried_again(
         assert rows == {f"{space.name}.altered": 1, f"{space.name}.written": 50}
         wait_until(lambda: one_value(database, DEADLOCKS) == 1, sidecar)
         wait_until(lambda: mutations(database) == 52, sidecar)
-        assert sidecar.metric("cdc_errors_total", type="SinkUnavailable") >= 1
+        assert sidecar.metric("cdc_errors_total", type="SinkConflict") >= 1
         assert sidecar.status()["dead_letters"] == 0
         assert sidecar.stop() == 0
 
