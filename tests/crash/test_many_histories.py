@@ -48,6 +48,7 @@ def test_the_mirror_is_what_select_gives(
         )
         for way in WAYS:
             found += differences(bundle, postgres, way, some[0])
+        print(f"{some}: {len(found)} differences so far")
     assert not found, "\n".join(found)
 
 

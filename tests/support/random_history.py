@@ -40,7 +40,7 @@ class LivingTable(RandomTable):
             kinds += [self._add, self._add, self._set_default_ttl]
         if self._drops_columns and self._droppable():
             kinds += [self._drop, self._drop]
-        if self._dropped:
+        if self._dropped and not self.counter:  # which Cassandra allows to be dropped for good only
             kinds += [self._add_again, self._add_again]
         if self.clustering:
             kinds.append(self._rename)
