@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +27,34 @@ def test_the_sidecar_understands_its_environment() -> None:
     environ = {name: filled(value) for name, value in SERVICES["cdc-tail"]["environment"].items()}
     settings = load(environ=environ)
     assert (settings.node, settings.cassandra.host) == ("cassandra", "cassandra")
-    assert settings.postgres.password is not None
     database = {k: filled(v) for k, v in SERVICES["postgres"]["environment"].items()}
-    assert settings.postgres.user == database["POSTGRES_USER"]
     assert settings.postgres.database == database["POSTGRES_DB"]
-    assert settings.postgres.password.get_secret_value() == database["POSTGRES_PASSWORD"]
+
+
+def test_the_sidecars_login_is_what_vault_makes() -> None:
+    environ = {name: filled(value) for name, value in SERVICES["cdc-tail"]["environment"].items()}
+    setup = {name: filled(value) for name, value in SERVICES["vault-setup"]["environment"].items()}
+    vault = load(environ=environ).vault
+    assert vault.address == setup["VAULT_ADDR"] == "http://vault:8200"
+    assert vault.token is not None
+    assert vault.token.get_secret_value() == setup["SIDECAR_TOKEN"]
+    server = {k: filled(v) for k, v in SERVICES["vault"]["environment"].items()}
+    assert setup["VAULT_TOKEN"] == server["VAULT_DEV_ROOT_TOKEN_ID"]
+    script = (DOCKER / "vault" / "setup.sh").read_text()
+    engine, _, role = str(vault.postgres_path).split("/")
+    assert f"secrets enable {engine}" in script
+    assert f"write {engine}/roles/{role} " in script
+    assert f'path "{vault.postgres_path}"' in (DOCKER / "vault" / "policy.hcl").read_text()
+    database = {k: filled(v) for k, v in SERVICES["postgres"]["environment"].items()}
+    assert setup["POSTGRES_PASSWORD"] == database["POSTGRES_PASSWORD"]
+    assert f"username={database['POSTGRES_USER']} " in script
+    assert f"/{database['POSTGRES_DB']}?" in script
+
+
+def test_scripts_can_be_run() -> None:
+    for script in (DOCKER / "postgres-roles.sh", DOCKER / "vault" / "setup.sh"):
+        subprocess.run(["sh", "-n", script], check=True)
+        assert os.access(script, os.X_OK)
 
 
 def test_the_sidecar_is_locked_down() -> None:
