@@ -49,6 +49,8 @@ def tables(ks: Keyspace) -> list[RandomTable]:
     return made
 
 
+# Where nothing but SELECT is needed, on the others, too.
+@pytest.mark.parametrize("ks", ["5.0", "4.1", "4.0", "3.11"], indirect=True)
 def test_what_is_copied_is_what_select_gives(
     ks: Keyspace, tables: list[RandomTable], database: str
 ) -> None:
