@@ -10,5 +10,11 @@ cd "$folder"
 CDC_TAIL_TRACE=1 "$python" setup.py -q build_ext --inplace
 # Processes that tests start are to be those of the copy, too.
 export PYTHONPATH=$PWD CDC_TAIL_TEST_TRACED=1
-exec "$python" -m pytest --cov --cov-report=term:skip-covered --cov-report=xml -m "not long" \
-  --timeout 3600 "${@:-tests}"
+rm -f .coverage .coverage.*
+status=0
+# Not by pytest's plugin: an interrupted run counts, too.
+"$python" -m coverage run -m pytest -m "not long" --timeout 3600 "${@:-tests}" || status=$?
+"$python" -m coverage combine -q
+"$python" -m coverage xml -q
+"$python" -m coverage report --skip-covered
+exit $status
