@@ -26,6 +26,7 @@ FAILPOINTS: Final = (
     "sink.read",  # what the mirror holds is known and merged
     "sink.deleted",
     "sink.updated",
+    "sink.inserted",
     "sink.copying",  # within COPY
     "sink.copied",
     "sink.dead_rows",

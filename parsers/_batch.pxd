@@ -18,11 +18,18 @@ cdef struct Truncated:
     int64_t offset
 
 
+# The rows of one relation, in the order in which they came, linked by `next`.
+cdef struct RelationRows:
+    Row *first
+    Row *last
+
+
 cdef class Batch:
     cdef Arena arena
     cdef Row **rows
     cdef int32_t n_rows
     cdef int32_t rows_capacity
+    cdef RelationRows *relations    # by Row.relation
     cdef RowSlot *row_slots         # open addressing
     cdef uint32_t row_mask
     cdef Partition **partitions

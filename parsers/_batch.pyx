@@ -101,7 +101,8 @@ cdef class Batch:
         self.partition_mask = 63
         self.row_slots = <RowSlot *>calloc(self.row_mask + 1, sizeof(RowSlot))
         self.partition_slots = <Partition **>calloc(self.partition_mask + 1, sizeof(Partition *))
-        if self.row_slots == NULL or self.partition_slots == NULL:
+        self.relations = <RelationRows *>calloc(2 * len(catalog.tables) + 1, sizeof(RelationRows))
+        if self.row_slots == NULL or self.partition_slots == NULL or self.relations == NULL:
             raise MemoryError
         self.pins = []
         self.rejections = []
@@ -111,6 +112,7 @@ cdef class Batch:
     def __dealloc__(self):
         arena_free(&self.arena)
         free(self.rows)
+        free(self.relations)
         free(self.row_slots)
         free(self.partitions)
         free(self.partition_slots)
@@ -158,14 +160,10 @@ cdef class Batch:
     def touched(self):
         """The CompiledTables that the batch has rows or partition tombstones of."""
         cdef int32_t i
-        cdef uint32_t table
-        cdef uint32_t last = 0xFFFFFFFF
         cdef set indexes = set()
-        for i in range(self.n_rows):
-            table = self.rows[i].relation >> 1
-            if table != last:
-                last = table
-                indexes.add(table)
+        for i in range(len(self.catalog.tables)):
+            if self.relations[2 * i].first != NULL or self.relations[2 * i + 1].first != NULL:
+                indexes.add(i)
         for i in range(self.n_partitions):
             indexes.add(self.partitions[i].table)
         return [self.catalog.tables[table] for table in sorted(indexes)]
@@ -266,6 +264,7 @@ cdef class Batch:
         """Empty, for re-use with the same catalog. Position and pins go too."""
         arena_clear(&self.arena)
         memset(self.row_slots, 0, (self.row_mask + 1) * sizeof(RowSlot))
+        memset(self.relations, 0, 2 * len(self.catalog.tables) * sizeof(RelationRows))
         memset(self.partition_slots, 0, (self.partition_mask + 1) * sizeof(Partition *))
         self.n_rows = 0
         self.n_partitions = 0
@@ -352,6 +351,7 @@ cdef class Batch:
     cdef int add_row(self, Row *row) except -1 nogil:
         cdef int32_t capacity
         cdef void *grown
+        cdef RelationRows *others = &self.relations[row.relation]
         if self.n_rows == self.rows_capacity:
             capacity = max(1024, 2 * self.rows_capacity)
             grown = realloc(self.rows, capacity * sizeof(Row *))
@@ -364,6 +364,12 @@ cdef class Batch:
             self._grow_slots()
         self.rows[self.n_rows] = row
         self.n_rows += 1
+        row.next = NULL
+        if others.first == NULL:
+            others.first = row
+        else:
+            others.last.next = row
+        others.last = row
         take_slot(self.row_slots, self.row_mask, row.hash, self.n_rows)
         return 0
 

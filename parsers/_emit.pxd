@@ -37,7 +37,8 @@ cdef int put_key_record(
     Relation relation, const Row *row, bint partition_only, Scratch *s, Buffer *out
 ) except -1 nogil
 cdef int put_row(
-    Relation relation, const Row *row, const uint8_t *wanted, int64_t now_s, Scratch *s, Buffer *out
+    Relation relation, const Row *row, const uint8_t *wanted, bint is_new, int64_t now_s,
+    Scratch *s, Buffer *out,
 ) except -1 nogil
 cdef int open_array(ArrayReader *reader, const uint8_t *data, Py_ssize_t size) noexcept nogil
 cdef int next_item(ArrayReader *reader, Slice *item) noexcept nogil

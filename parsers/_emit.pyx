@@ -177,22 +177,26 @@ cdef int put_state(
 
 
 cdef int put_row(
-    Relation relation, const Row *row, const uint8_t *wanted, int64_t now_s, Scratch *s, Buffer *out
+    Relation relation, const Row *row, const uint8_t *wanted, bint is_new, int64_t now_s,
+    Scratch *s, Buffer *out,
 ) except -1 nogil:
     """A whole row as a COPY tuple: the attributes that Cassandra has, in the relation's order.
 
     With `wanted` (per attribute: 1): key, state and those columns as an array item of the row type.
+    A row that is new gets its key as it was written.
     """
     cdef int32_t i
     cdef Py_ssize_t start = out.length
     cdef int fields = 0
     cdef uint8_t source
     cdef const Attribute *attribute
-    if wanted == NULL:
+    if is_new:
         split_shown_key(relation, row, s.key)
-        put_i16(out, 0)
     else:
         split_key(relation, row, False, s.key)
+    if wanted == NULL:
+        put_i16(out, 0)
+    else:
         put_i32(out, 0)
         put_i32(out, relation.n_attributes)
     index_cells(row, s)

@@ -65,6 +65,7 @@ cdef class RelationItems:
     ):
         cdef int32_t i, at
         cdef Partition *partition
+        cdef Row *row
         cdef const TableCode *code = (<Catalog>batch.catalog).find(relation.code.id)
         if code == NULL:
             raise ValueError(f"{relation.table.table} is not in the batch's catalog")
@@ -85,9 +86,10 @@ cdef class RelationItems:
         if tombstones is not None:
             self._share(tombstones)
             return
-        for i in range(batch.n_rows):
-            if batch.rows[i].relation == self.relation_code:
-                self._add(batch.rows[i])
+        row = batch.relations[self.relation_code].first
+        while row != NULL:
+            self._add(row)
+            row = row.next
         for i in range(batch.n_partitions):
             partition = batch.partitions[i]
             if partition.table != code.index:

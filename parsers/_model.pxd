@@ -56,7 +56,7 @@ cdef struct Row:
     Deletion deletion           # row deletion
     uint64_t digest             # of the whole write that set the liveness; 0: not known
     Cell *cells                 # by column, then complex deletion first, then path bytes
-    Row *next                   # in the same update
+    Row *next                   # in the same update; once merged, of the relation in the batch
     int64_t offset              # logical end offset of the newest mutation in it
     uint32_t mutations          # how many mutations it is made of
 

@@ -92,14 +92,35 @@ cdef class RelationWork(Questions):
                     self.written += 1
                     if self.items[i].outcome == NEW:
                         put_row(
-                            self.relation, &self.items[i].merged, NULL, self.now_s,
-                            &self.scratch, &out,
+                            self.relation, &self.items[i].merged, NULL, True,
+                            self.now_s, &self.scratch, &out,
                         )
                     if out.length > piece_bytes:
                         break
                 if self.written == self.n_items and out.length <= piece_bytes:
                     self.written += 1
                     put_i16(&out, -1)
+            return taken(&out)
+        finally:
+            buffer_free(&out)
+
+    def new_records(self):
+        """The rows of `new_rows` as an array of row records; None for none."""
+        cdef Buffer out
+        cdef int32_t i
+        if self.counts[NEW] == 0:
+            return None
+        buffer_init(&out)
+        try:
+            with nogil:
+                memset(self.wanted, 1, self.relation.n_attributes)
+                put_array_header(&out, self.relation.row_type_oid, self.counts[NEW])
+                for i in range(self.n_items):
+                    if self.items[i].outcome == NEW:
+                        put_row(
+                            self.relation, &self.items[i].merged, self.wanted, True,
+                            self.now_s, &self.scratch, &out,
+                        )
             return taken(&out)
         finally:
             buffer_free(&out)
@@ -138,8 +159,8 @@ cdef class RelationWork(Questions):
                 if note_changes(self, &self.items[i], changed) != len(attributes):
                     masked = True
                 put_row(
-                    self.relation, &self.items[i].merged, changed, self.now_s,
-                    &self.scratch, &rows,
+                    self.relation, &self.items[i].merged, changed, False,
+                    self.now_s, &self.scratch, &rows,
                 )
             masks = []
             if masked:

@@ -5,9 +5,10 @@ Statements take binary arrays as $1, $2, … (raw cursors), so that a name may h
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Final
 
 from psycopg import sql
 
@@ -21,6 +22,8 @@ from sinks.postgres.catalog import Connection, Mirror, MirrorColumn
 from sinks.postgres.keytype import ensure_key_type, key_type
 from sinks.postgres.relation import type_sql
 
+_MOST_STATEMENTS: Final = 100
+
 
 @dataclass(frozen=True)
 class Target:
@@ -30,6 +33,22 @@ class Target:
     relation: Relation
     attributes: tuple[str, ...]
     written: tuple[str, ...]
+    connection: Connection
+    # Statements as they are sent: to compose one takes longer than to execute it for a few rows.
+    _made: dict[object, bytes] = field(default_factory=dict)
+
+    @property
+    def table(self) -> str:
+        """Cassandra's table, "keyspace.table"."""
+        return f"{self.mirror.keyspace}.{self.mirror.table_name}"
+
+    def _once(self, name: object, make: Callable[[], sql.Composed]) -> bytes:
+        """The statement of that name, composed when it is first asked for."""
+        if name not in self._made:
+            if len(self._made) >= _MOST_STATEMENTS:  # of different columns that updates change
+                self._made.clear()
+            self._made[name] = make().as_bytes(self.connection)
+        return self._made[name]
 
     @property
     def _key_names(self) -> list[sql.Identifier]:
@@ -55,13 +74,12 @@ class Target:
         )
 
     @cached_property
-    def read_states(self) -> sql.Composed:
+    def read_states(self) -> bytes:
         """(numbers int4[], states bytea[], places tid[]) of the rows there are, by key records."""
-        return sql.SQL(
-            "SELECT array_agg(k.n::int4), array_agg(t.{}), array_agg(t.ctid) FROM {}"
-        ).format(
-            sql.Identifier(self.mirror.state_column),
-            self._from_keys(len(self.mirror.key)),
+        return (
+            sql.SQL("SELECT array_agg(k.n::int4), array_agg(t.{}), array_agg(t.ctid) FROM {}")
+            .format(sql.Identifier(self.mirror.state_column), self._from_keys(len(self.mirror.key)))
+            .as_bytes(self.connection)
         )
 
     @cached_property
@@ -102,8 +120,11 @@ class Target:
             where=sql.SQL("" if is_first else " AND ({}) > ({})").format(key, after),
         )
 
-    def read_values(self, columns: list[int]) -> sql.Composed:
+    def read_values(self, columns: list[int]) -> bytes:
         """Like `read_states`, with the values of columns (of the compiled table) instead."""
+        return self._once(("values", *columns), lambda: self._read_values(columns))
+
+    def _read_values(self, columns: list[int]) -> sql.Composed:
         names = []
         for index in columns:
             cql_name = self.relation.table.columns[index].name
@@ -115,30 +136,57 @@ class Target:
         )
 
     @cached_property
-    def copy(self) -> sql.Composed:
+    def copy(self) -> bytes:
         """Insert whole rows."""
-        return sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(
-            self.mirror.identifier,
-            sql.SQL(", ").join(map(sql.Identifier, self.written)),
+        return (
+            sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)")
+            .format(self.mirror.identifier, sql.SQL(", ").join(map(sql.Identifier, self.written)))
+            .as_bytes(self.connection)
         )
 
     @cached_property
-    def delete(self) -> sql.Composed:
-        """Delete the rows of an array of key records."""
-        fields = [sql.Identifier(f"k{number}") for number in range(len(self.mirror.key))]
-        return sql.SQL("DELETE FROM {} AS t USING unnest($1::{}[]) AS k ({}) WHERE {}").format(
-            self.mirror.identifier,
-            key_type(self.mirror),
-            sql.SQL(", ").join(fields),
-            self._on_key("k", len(self.mirror.key)),
+    def insert(self) -> bytes:
+        """Insert the rows of an array of row records."""
+        aliases = {name: sql.Identifier(f"a{at}") for at, name in enumerate(self.attributes)}
+        return (
+            sql.SQL(
+                "INSERT INTO {relation} ({names}) SELECT {values} "
+                "FROM unnest($1::{relation}[]) AS r ({aliases})"
+            )
+            .format(
+                relation=self.mirror.identifier,
+                names=sql.SQL(", ").join(map(sql.Identifier, self.written)),
+                values=sql.SQL(", ").join(aliases[name] for name in self.written),
+                aliases=sql.SQL(", ").join(aliases.values()),
+            )
+            .as_bytes(self.connection)
         )
 
-    def update(self, changed: list[int], masks: int, *, in_place: bool = False) -> sql.Composed:
+    @cached_property
+    def delete(self) -> bytes:
+        """Delete the rows of an array of key records."""
+        fields = [sql.Identifier(f"k{number}") for number in range(len(self.mirror.key))]
+        return (
+            sql.SQL("DELETE FROM {} AS t USING unnest($1::{}[]) AS k ({}) WHERE {}")
+            .format(
+                self.mirror.identifier,
+                key_type(self.mirror),
+                sql.SQL(", ").join(fields),
+                self._on_key("k", len(self.mirror.key)),
+            )
+            .as_bytes(self.connection)
+        )
+
+    def update(self, changed: list[int], masks: int, *, in_place: bool = False) -> bytes:
         """Update from an array of row records and `masks` int8[] masks (see `changed_rows`).
 
         With `in_place` a tid[] follows them: rows are looked up there, not in the primary key, and
         what lies there under another key is left alone.
         """
+        name = ("update", masks, in_place, *changed)
+        return self._once(name, lambda: self._update(changed, masks, in_place=in_place))
+
+    def _update(self, changed: list[int], masks: int, *, in_place: bool) -> sql.Composed:
         aliases = [sql.Identifier(f"a{number}") for number in range(len(self.attributes))]
         position = {name: number for number, name in enumerate(self.attributes)}
         state = sql.Identifier(self.mirror.state_column)
@@ -293,4 +341,4 @@ def make_target(connection: Connection, compiled: CompiledTable, mirror: Mirror)
     written = tuple(
         name for name, (_, _, role) in zip(names, attributes, strict=True) if role != "other"
     )
-    return Target(mirror, relation, names, written)
+    return Target(mirror, relation, names, written, connection)

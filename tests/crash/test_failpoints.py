@@ -26,6 +26,7 @@ from cdc_tail.local.cassandra_config import NodeOptions
 from cdc_tail.local.ports import free_ports
 from cdc_tail.local.postgres import PostgresServer
 from cdc_tail.segments import REMEMBERED
+from sinks.postgres.writes import PIPELINED_ROWS
 from tests.support.keyspace import Keyspace
 from tests.support.live import assert_mirror_equals_select, one_value
 from tests.support.sidecar import Sidecar, wait_until
@@ -34,7 +35,15 @@ SEED = int(os.environ.get("CDC_TAIL_TEST_SEED", random.randrange(1 << 32)))
 DIES_WITHIN_SECONDS = 120
 PADDING = "x" * 30_000
 # Places that every batch passes: killed there at one of the first visits. Others at the first.
-OFTEN = ("batch.", "sink.locked", "sink.read", "sink.copy", "checkpoint.", "commit.b", "commit.af")
+OFTEN = (
+    "batch.",
+    "sink.locked",
+    "sink.read",
+    "sink.inserted",
+    "checkpoint.",
+    "commit.b",
+    "commit.af",
+)
 
 
 class Writes:
@@ -45,6 +54,7 @@ class Writes:
         self.mutations = 0
         self._random = random.Random(SEED)
         self._columns = 0
+        self._partitions = 0
         self._turn = threading.Lock()
         space.session.execute(
             "CREATE TABLE t (k int, c int, v text, s int static, m map<int, int>,"
@@ -76,6 +86,13 @@ class Writes:
         """Complete the segment that is written to."""
         for n in range(40):
             self.write(f"INSERT INTO t (k, c, v) VALUES (100, {n}, '{PADDING}')")
+
+    def many(self) -> None:
+        """New rows in one mutation, and so in one batch, that go by COPY."""
+        self._partitions += 1
+        k = 1000 + self._partitions
+        rows = (f"INSERT INTO t (k, c) VALUES ({k}, {c});" for c in range(2 * PIPELINED_ROWS))
+        self.write(f"BEGIN UNLOGGED BATCH {' '.join(rows)} APPLY BATCH")
 
     def refused(self) -> None:
         """A value that PostgreSQL can't hold, and then one that it can."""
@@ -113,6 +130,8 @@ class Writes:
 
 Provoke = Callable[[Writes, Sidecar], None]
 PROVOKED: Final[dict[str, Provoke]] = {
+    "sink.copying": lambda writes, _: writes.many(),
+    "sink.copied": lambda writes, _: writes.many(),
     "discard.before": lambda writes, _: writes.fill(),
     "discard.log": lambda writes, _: writes.fill(),
     "discard.after": lambda writes, _: writes.fill(),

@@ -10,6 +10,7 @@ import os
 import random
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -24,6 +25,7 @@ from cdc_tail.local.cassandra_config import NodeOptions
 from cdc_tail.local.postgres import PostgresServer
 from cdc_tail.local.shop import Shop
 from cdc_tail.local.traffic import Acknowledged, run_traffic
+from sinks.postgres.writes import PIPELINED_ROWS
 from tests.support.live import assert_mirror_equals_select, one_value
 from tests.support.proxy import Proxy
 from tests.support.sidecar import Sidecar, wait_until
@@ -38,9 +40,11 @@ class Traffic:
     """The shop's random writes in a thread while the `with` block runs; a column is added soon."""
 
     def __init__(self, node: CassandraNode, keyspace: str) -> None:
-        self.shop = Shop(node.session(), keyspace, seed=SEED)
+        self._session = node.session()
+        self.shop = Shop(self._session, keyspace, seed=SEED)
         self.shop.create()
         self.mutations = 0
+        self.large = 0  # mutations, of our own
         self.writes = 0
         self._stop = threading.Event()
         self._thread = ThreadPoolExecutor(1)
@@ -61,6 +65,17 @@ class Traffic:
                 stop=self._stop,
             )
             assert not report.failures, report.failures
+
+    def write_large(self) -> None:
+        """One mutation whose rows are so many that they go by COPY."""
+        order = uuid.UUID(int=self.large + 1)
+        lines = (
+            f"INSERT INTO {self.shop.keyspace}.order_lines (order_id, line, sku)"
+            f" VALUES ({order}, {line}, 'sku {line}');"
+            for line in range(3 * PIPELINED_ROWS)
+        )
+        self._session.execute(f"BEGIN UNLOGGED BATCH {' '.join(lines)} APPLY BATCH")
+        self.large += 1
 
     def wait_for(self, writes: int) -> None:
         """Wait until so many more writes were acknowledged."""
@@ -108,7 +123,7 @@ def check(node: CassandraNode, dsn: str, traffic: Traffic, sidecar: Sidecar) -> 
     )
     assert len(rows) == 4 and sum(rows.values()) > 100
     counted = one_value(dsn, "SELECT mutations FROM cdc_tail.checkpoint")
-    assert counted == traffic.mutations, f"seed {SEED}"
+    assert counted == traffic.mutations + traffic.large, f"seed {SEED}"
     assert one_value(dsn, "SELECT count(*) FROM cdc_tail.dead_letter") == 0
     assert one_value(dsn, "SELECT count(*) FROM cdc_tail.parked") == 0
     assert sidecar.status()["lost_segments"] == 0
@@ -193,6 +208,7 @@ def test_connection_cut(
             for _ in range(5):
                 traffic.wait_for(chance.randrange(50, WRITES_PER_SECOND))
                 cut(proxy, chance.randrange(200))
+                traffic.write_large()
                 wait_until(lambda: not proxy.is_armed, sidecar)
                 wait_until(lambda: sidecar.get("/readyz")[0] == 200, sidecar)
         assert proxy.cuts == 5
