@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -24,6 +25,10 @@ if os.environ.get("CDC_TAIL_TEST_TRACED"):  # `make test-coverage`: ten times as
 
     settings.register_profile("traced", deadline=None)
     settings.load_profile("traced")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell that runs the tests in the background has them, and what they start, ignore it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 MARKED_FOLDERS = ("integration", "crash")
 NodeFactory = Callable[..., CassandraNode]

@@ -42,8 +42,6 @@ def start(temporary: Path, *options: str, **variables: str) -> subprocess.Popen[
         text=True,
         # A terminal's Ctrl-C would reach the whole group: so does ours.
         start_new_session=True,
-        # A shell that runs the tests in the background has them, and so us, ignore SIGINT.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     )
 
 
