@@ -25,7 +25,9 @@ from tests.support.random_history import STATEMENTS, RandomHistory
 HISTORIES = int(os.environ.get("CDC_TAIL_HISTORIES", "200"))
 EXAMPLES = int(os.environ.get("CDC_TAIL_EXAMPLES", "100"))
 FIRST = int(os.environ.get("CDC_TAIL_TEST_SEED", random.randrange(1 << 30)))
-SERIES = os.environ.get("CDC_TAIL_TEST_SERIES", "3.11 4.0 4.1 5.0 6.0").split()
+# 6.0-alpha2 runs, too, until it can't read an sstable that it wrote itself
+# (CorruptSSTableException, once in some twenty histories).
+SERIES = os.environ.get("CDC_TAIL_TEST_SERIES", "3.11 4.0 4.1 5.0").split()
 AT_ONCE = 10
 
 
