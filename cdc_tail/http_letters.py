@@ -20,6 +20,7 @@ from cdc_tail.database import Database
 from cdc_tail.errors import CdcTailError, ConfigError, SinkUnavailable
 from cdc_tail.letters import Letters, Settled, wanted_from
 from cdc_tail.settings import Settings
+from cdc_tail.settings_base import is_this_machine
 
 _STATUS_OF = {"applied": 200, "discarded": 200, "not_found": 404}
 _CONFLICT = 409  # it is not open, or was refused again
@@ -30,11 +31,14 @@ def letter_routes(settings: Settings, database: Database | None = None) -> list[
     secret = settings.http.token
     token = None if secret is None else secret.get_secret_value()
     letters = Letters(settings, database=database)
+    # Records hold data: without a token they are for this machine, and for known certificates.
+    host = settings.http.host
+    is_narrow = bool(host and is_this_machine(host)) or settings.http.tls.client_ca is not None
 
     def denied(request: Request) -> Response | None:
         """Why not, or None: with a token configured nothing is shown without it."""
         if token is None:
-            if request.method in ("GET", "HEAD"):
+            if is_narrow and request.method in ("GET", "HEAD"):
                 return None
             return _told(
                 403,

@@ -155,7 +155,8 @@ class Reporter:
         if written_at is not None:
             age = max(age, time.time() - written_at)
         self._metrics.gauge("cdc_oldest_unapplied_age_seconds").set(age)
-        open_names = [one.file.path.name for one in segments if one.reader is not None]
+        # Cassandra makes the next segment ahead of time: nothing is in it yet.
+        begun = [one.file.path.name for one in segments if not one.is_untouched]
         changes: dict[str, object] = {}
         if not waiting and not caught_up:
             changes["state"] = "catching_up"
@@ -163,7 +164,7 @@ class Reporter:
             changes["state"] = "live"
         self._board.update(
             oldest_unapplied_age_seconds=round(age, 3),
-            segment=open_names[-1] if open_names else None,
+            segment=begun[-1] if begun else None,
             mutations_per_second=self._rate(now),
             **changes,
         )

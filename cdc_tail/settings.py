@@ -196,7 +196,8 @@ class HttpSettings(Section):
     token: Annotated[SecretStr, Field(min_length=16)] | None = Field(
         default=None,
         description="Bearer token of 16 characters or more for /dlq/records. Without one, records"
-        " can be read there, but neither retried nor discarded.",
+        " can be read there, from this machine alone (or with a client certificate), but neither"
+        " retried nor discarded.",
     )
     ready_max_age_seconds: float = Field(
         default=300, gt=0, description="/readyz says no while the oldest unapplied change is older."

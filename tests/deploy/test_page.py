@@ -142,3 +142,8 @@ def test_dead_letters_are_settled_on_the_page(
     expect(tile.locator("b")).to_have_text("1", timeout=SHOWN_MS)
     picture(page, "desktop")
     assert problems == []
+
+    # What a process said that has ended is not taken for the state of now.
+    sidecar.stop()
+    expect(page.locator("#state")).to_have_text("no answer", timeout=SHOWN_MS)
+    expect(page.locator("#fresh")).to_contain_text("what it said last")

@@ -84,10 +84,11 @@ def serve(refused: str) -> Iterator[Any]:
     """`serve(token)`: a function that asks the server, as (status, body)."""
     running: list[StatusServer] = []
 
-    def start(token: str | None) -> Any:
+    def start(token: str | None, host: str = "127.0.0.1") -> Any:
+        options = {"http.port": 0, "http.token": token, "http.host": host}
         settings = Settings(node="n1").model_copy(
             update={
-                "http": config.load(environ={}, options={"http.port": 0, "http.token": token}).http,
+                "http": config.load(environ={}, options=options).http,
                 "postgres": config.load(environ={}, options={"postgres.dsn": refused}).postgres,
             }
         )
@@ -275,3 +276,11 @@ def test_over_http_without_a_token_nothing_changes(serve: Any, refused: str) -> 
         code, said = ask(f"/dlq/records/{name}/{what}", post=True)
         assert code == 403 and "CDC_TAIL_HTTP_TOKEN" in said["hint"]
     assert len(listed(refused)["records"]) == REFUSED
+
+
+def test_without_a_token_other_machines_are_shown_no_records(serve: Any, refused: str) -> None:
+    ask = serve(None, host="0.0.0.0")
+    for path in ("/dlq/records", f"/dlq/records/{listed(refused)['records'][0]['id']}"):
+        code, said = ask(path)
+        assert code == 403 and "records" not in said and "CDC_TAIL_HTTP_TOKEN" in said["hint"]
+    assert ask("/status")[0] == 200
