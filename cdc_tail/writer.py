@@ -361,14 +361,17 @@ class Writer:
 
         For those who don't wait for PostgreSQL otherwise.
         """
-        for _ in range(CONFLICTS_AT_MOST):
+        conflicts = 0
+        while True:
             try:
                 if not self.is_connected:
                     self.connect()
                 return act()
             except SinkConflict as error:
+                conflicts += 1
+                if conflicts > CONFLICTS_AT_MOST:
+                    raise
                 log.info("trying again", **error_fields(error))
-        return act()
 
     def _was_committed(self, batch: Batch) -> bool:
         """Only the holder of the lease moves the count of mutations, so the count itself tells."""
