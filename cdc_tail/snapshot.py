@@ -156,11 +156,16 @@ class Snapshots:
             return asked
         with self._session() as session, Database(self._settings).connect() as conn:
             verifier = self._verifier(session, conn)
-            mirrors = {one.mirror_id: one for one in verifier.mirrors()}
+            mirrors = verifier.mirrors()
             while doubted and not self._stopping.is_set():
-                for mirror_id in {mirror_id for mirror_id, _, _ in doubted}:
-                    rows = [(pk, ck) for one, pk, ck in doubted if one == mirror_id]
-                    asked += verifier.settle(mirrors[mirror_id], rows)
+                settled = 0
+                for mirror in mirrors:
+                    rows = [(pk, ck) for one, pk, ck in doubted if one == mirror.mirror_id]
+                    if rows:
+                        settled += verifier.settle(mirror, rows)
+                if not settled:
+                    break  # they are being written, or their table was dropped: later, or never
+                asked += settled
                 doubted = self._doubted()
         return asked
 

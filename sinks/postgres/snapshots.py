@@ -71,8 +71,8 @@ def requested(connection: Connection, reasons: Sequence[Reason]) -> list[UUID]:
 
 
 _DOUBTED_ROWS: Final = """
-SELECT mirror_id, pk, ck FROM cdc_tail.expiry
- WHERE due_at = -1 AND mirror_id = ANY (%s) LIMIT %s
+SELECT mirror_id, pk, ck FROM cdc_tail.expiry JOIN cdc_tail.mirror USING (mirror_id)
+ WHERE due_at = -1 AND mirror_id = ANY (%s) AND dropped_at IS NULL LIMIT %s
 """
 
 DoubtedRow = tuple[int, bytes, bytes]
@@ -80,7 +80,7 @@ DoubtedRow = tuple[int, bytes, bytes]
 
 
 def doubted_rows(connection: Connection, mirror_ids: Sequence[int], limit: int) -> list[DoubtedRow]:
-    """Rows of which only Cassandra can tell whether they exist (see parsers.selected)."""
+    """Rows that only Cassandra can tell of (see parsers.selected), of tables that it still has."""
     found = connection.execute(_DOUBTED_ROWS, (list(mirror_ids), limit))
     return [(mirror_id, bytes(pk), bytes(ck)) for mirror_id, pk, ck in found]
 
