@@ -112,7 +112,9 @@ class Verifier:
         `verify` raises.
         """
         with _answers():
-            compiled, target = self._attach(mirror)
+            # Asked for in many calls: one attachment serves them all.
+            attached = self._sink.targets().get(mirror.mirror_id)
+            compiled, target = attached or self._attach(mirror)
             keys = [decoded_key(compiled.table, *one) for one in rows]
             return self._repairer(compiled, target).repair(keys)
 
