@@ -87,7 +87,7 @@ def write(connection: Connection, works: Iterable[tuple[Target, RelationWork]]) 
             applied.dead += dead
             if rows := new + changed + gone:
                 applied.by_table[target.table] = applied.by_table.get(target.table, 0) + rows
-            for statement in _statements(target, work):
+            for statement in _statements(target, work, new, changed, gone):
                 if not is_open:
                     stack.enter_context(connection.pipeline())
                     is_open = True
@@ -126,9 +126,10 @@ def _check(connection: Connection, statement: _Statement, cursor: Cursor) -> Non
         )
 
 
-def _statements(target: Target, work: RelationWork) -> Iterator[_Statement]:
+def _statements(
+    target: Target, work: RelationWork, new: int, changed: int, gone: int
+) -> Iterator[_Statement]:
     """All that one mirror gets but for COPY, in order."""
-    _, new, changed, gone, _ = work.counted()
     mirror_id = target.mirror.mirror_id
     gone_keys = work.gone_keys()
     if gone_keys is not None:
