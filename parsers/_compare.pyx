@@ -62,15 +62,9 @@ cdef inline int _sign(int64_t left, int64_t right) noexcept nogil:
     return (left > right) - (left < right)
 
 
-cdef inline uint64_t _timestamp(const uint8_t *value) noexcept nogil:
-    # The time of a version 1 uuid, its version on top (`reorderTimestampBytes`).
-    cdef uint64_t high = <uint64_t>read_i64(value)
-    return high << 48 | ((high << 16) & 0xFFFF00000000ULL) | high >> 32
-
-
 cdef int timeuuid_compare(const uint8_t *left, const uint8_t *right) noexcept nogil:
     cdef uint64_t flip = 0x0080808080808080
-    cdef int order = _sign(<int64_t>_timestamp(left), <int64_t>_timestamp(right))
+    cdef int order = _sign(<int64_t>uuid_timestamp(left), <int64_t>uuid_timestamp(right))
     if order:
         return order
     # Byte by byte, signed.
@@ -86,7 +80,7 @@ cdef int _compare_uuids(const uint8_t *left, const uint8_t *right) noexcept nogi
     if left_version != right_version:
         return left_version - right_version
     if left_version == 1:
-        order = _sign(<int64_t>_timestamp(left), <int64_t>_timestamp(right))
+        order = _sign(<int64_t>uuid_timestamp(left), <int64_t>uuid_timestamp(right))
         return order if order else memcmp(left + 8, right + 8, 8)
     return memcmp(left, right, 16)
 

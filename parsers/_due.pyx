@@ -4,7 +4,7 @@ from libc.stdint cimport INT64_MAX, INT64_MIN, int32_t, int64_t, uint8_t
 from libc.string cimport memcmp
 
 from parsers._catalog cimport ColumnCode
-from parsers._cursor cimport be16, be32
+from parsers._compare cimport uuid_timestamp
 from parsers._model cimport (
     CELL_ELEMENT,
     CELL_EXPIRING,
@@ -95,9 +95,4 @@ cdef bint names_another(const Row *row, int32_t copied) noexcept nogil:
 
 cdef int64_t uuid_time_us(const uint8_t *uuid) noexcept nogil:
     """The time of a time UUID in microseconds since 1970; its 60 bits are at most 3654 years."""
-    cdef int64_t ticks = (
-        (<int64_t>(be16(uuid + 6) & 0x0FFF) << 48)
-        | (<int64_t>be16(uuid + 4) << 32)
-        | <int64_t>be32(uuid)
-    )
-    return ticks // 10 - UUID_EPOCH_US
+    return <int64_t>(uuid_timestamp(uuid) & 0x0FFFFFFFFFFFFFFFULL) // 10 - UUID_EPOCH_US
