@@ -6,10 +6,9 @@ import json
 import re
 import signal
 import subprocess
-import threading
 import urllib.parse
 import urllib.request
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -17,6 +16,7 @@ from typing import Any, Self
 import yaml
 
 from cdc_tail.local.ports import free_ports
+from tests.support.http_thread import HttpThread
 from tests.support.sidecar import wait_until
 from tests.tools.programs import program
 
@@ -152,7 +152,7 @@ class Alertmanager(_Server):
         ]
 
 
-class Receivers:
+class Receivers(HttpThread):
     """Takes webhooks: which alerts came to which receiver."""
 
     def __init__(self) -> None:
@@ -170,18 +170,4 @@ class Receivers:
             def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base's name
                 """Not on stderr."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        super().__init__(Handler)

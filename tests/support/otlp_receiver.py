@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import ssl
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
@@ -16,9 +14,10 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from tests.support.certificates import Pair
+from tests.support.http_thread import HttpThread
 
 
-class OtlpReceiver:
+class OtlpReceiver(HttpThread):
     """Listens on 127.0.0.1; `pair` makes it https, `client_ca` asks clients for a certificate."""
 
     def __init__(self, pair: Pair | None = None, *, client_ca: Path | None = None) -> None:
@@ -26,7 +25,7 @@ class OtlpReceiver:
         self.resources: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         handler = type("Handler", (_Handler,), {"receiver": self})
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        super().__init__(handler)
         if pair is not None:
             context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
             context.load_cert_chain(pair.certificate, pair.key)
@@ -36,9 +35,7 @@ class OtlpReceiver:
             self._server.socket = context.wrap_socket(
                 self._server.socket, server_side=True, do_handshake_on_connect=False
             )
-        scheme = "http" if pair is None else "https"
-        self.url = f"{scheme}://127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, name="otlp")
+            self.url = self.url.replace("http:", "https:")
 
     def take(self, request: ExportTraceServiceRequest) -> None:
         """Keep what a request brings."""
@@ -51,20 +48,6 @@ class OtlpReceiver:
         """The spans of that name, in the order in which they began."""
         found = [one for one in self.spans if one.name == name]
         return sorted(found, key=lambda one: one.start_time_unix_nano)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
 
 
 class _Handler(BaseHTTPRequestHandler):

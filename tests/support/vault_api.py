@@ -13,18 +13,20 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import psycopg
+
+from tests.support.http_thread import HttpThread
 
 Answer = tuple[int, dict[str, Any]]
 SQL = Path(__file__).parents[2] / "deploy" / "sql"
 
 
-class VaultApi:
+class VaultApi(HttpThread):
     """Serves on 127.0.0.1; `dsn` is the superuser's, in the database of the mirror."""
 
     def __init__(self, dsn: str, *, lease_seconds: int = 4, max_seconds: int = 8) -> None:
@@ -42,10 +44,7 @@ class VaultApi:
         self._leases: dict[str, tuple[str, float]] = {}  # id -> role, end of its longest life
         self._ends: dict[str, float] = {}  # lease id -> when it ends unless renewed
         self._lock = threading.Lock()
-        handler = type("Handler", (_Handler,), {"api": self})
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, name="vault-api")
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        super().__init__(type("Handler", (_Handler,), {"api": self}))
 
     def answer(self, method: str, path: str, token: str | None, body: dict[str, Any]) -> Answer:
         """What the API answers to a request below /v1/."""
@@ -150,19 +149,13 @@ class VaultApi:
             {"username": self.static_role, "password": self.static_password, "ttl": 1}
         )
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
     def __exit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        super().__exit__(kind, error, trace)
         with self._lock:
             for lease_id in list(self._leases):
                 self._drop(lease_id)

@@ -5,11 +5,9 @@ from __future__ import annotations
 import io
 import json
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import structlog
 
 from cdc_tail import config
 from cdc_tail.batch import BatchClock
@@ -17,15 +15,7 @@ from cdc_tail.log import configure
 from cdc_tail.reload import Reloader
 from cdc_tail.settings import BatchSettings
 
-
-@pytest.fixture(autouse=True)
-def _restored() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    structlog.reset_defaults()
+pytestmark = pytest.mark.usefixtures("logging_restored")
 
 
 def test_settings_are_taken_when_asked_and_not_where_they_are_wrong(
