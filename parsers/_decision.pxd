@@ -1,10 +1,9 @@
 # cython: language_level=3
 """What becomes of a row: everything known of it merged, and compared with what the mirror shows."""
-from libc.stdint cimport int32_t, uint8_t
+from libc.stdint cimport int32_t
 
 from parsers._items cimport Item, RelationItems
 
 
 cdef int merge_item(RelationItems work, Item *item) except -1 nogil
 cdef int judge(RelationItems work, Item *item) except -1 nogil
-cdef int32_t note_changes(RelationItems work, Item *item, uint8_t *changed) noexcept nogil

@@ -3,8 +3,8 @@
 
 It asks nothing and writes nothing.
 """
-from libc.stdint cimport INT64_MAX, INT64_MIN, int32_t, uint8_t
-from libc.string cimport memcmp, memcpy
+from libc.stdint cimport INT64_MAX, INT64_MIN, int32_t, uint64_t
+from libc.string cimport memcmp, memcpy, memset
 
 from parsers._arena cimport Arena, arena_alloc
 from parsers._buffer cimport Buffer, buffer_clear
@@ -104,7 +104,7 @@ cdef int judge(RelationItems work, Item *item) except -1 nogil:
         item.outcome = NEW
         return 0
     item.outcome = CHANGED
-    if note_changes(work, item, NULL):
+    if note_changes(work, item):
         return 0
     buffer_clear(state)
     encode_state(work.relation, &item.merged, work.now_s, state)
@@ -115,13 +115,15 @@ cdef int judge(RelationItems work, Item *item) except -1 nogil:
     return 0
 
 
-cdef int32_t note_changes(RelationItems work, Item *item, uint8_t *changed) noexcept nogil:
-    """How many columns differ from the mirror's; `changed` marks them (per attribute)."""
+cdef int32_t note_changes(RelationItems work, Item *item) except -1 nogil:
+    """How many columns differ from the mirror's; notes which ones in `item.changes`."""
     cdef const Cell *old = item.state.cells
     cdef const Cell *new = item.merged.cells
     cdef int32_t i = 0, j = 0, n = 0
     cdef int32_t column, attribute, kept, held
     cdef bint differs
+    cdef Py_ssize_t size
+    item.changes = NULL
     while i < item.state.n_cells or j < item.merged.n_cells:
         if i == item.state.n_cells:
             column = new[j].column
@@ -146,9 +148,12 @@ cdef int32_t note_changes(RelationItems work, Item *item, uint8_t *changed) noex
             j += 1
         attribute = work.relation.attribute_of_column[column]
         if attribute >= 0 and (differs or kept != held):
+            if n == 0:
+                size = ((work.relation.n_attributes + 63) >> 6) * <Py_ssize_t>sizeof(uint64_t)
+                item.changes = <uint64_t *>arena_alloc(&work.arena, size)
+                memset(item.changes, 0, size)
+            item.changes[attribute >> 6] |= <uint64_t>1 << (attribute & 63)
             n += 1
-            if changed != NULL:
-                changed[attribute] = 1
     return n
 
 

@@ -1,6 +1,6 @@
 # cython: language_level=3
 """The rows and partitions of one relation in a batch."""
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 from parsers._arena cimport Arena
 from parsers._batch cimport Batch
@@ -25,6 +25,7 @@ cdef struct Item:
     Row dead                # merged fragments of a dead row, where `known_dead`
     Slice stored            # the bytes of `state`
     Slice place             # where the row lies, as a binary tid; NULL where that was not told
+    uint64_t *changes       # a bit per attribute that an update writes; NULL: its state alone
     int32_t undecided       # cells whose winner only a value in the mirror can tell
     uint8_t exists
     uint8_t known_dead
@@ -64,6 +65,7 @@ cdef class RelationItems:
     cdef int64_t now_s
     cdef int32_t counts[5]
     cdef int32_t written                # items before it have been given by `new_rows`
+    cdef int32_t updated                # items before it have been given by `changed_rows`
 
     cdef int _share(self, RelationItems other) except -1
     cdef Item *_add(self, Row *row) except NULL

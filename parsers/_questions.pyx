@@ -5,7 +5,7 @@ Questions and answers are PostgreSQL's binary arrays; numbers count the items of
 In order: `row_keys`, `partition_keys`, `dead_keys`, each with its `load_…`; `tied_columns` once a
 decision has found ties; `scan_keys` last, whose rows are loaded into works of their own.
 """
-from libc.stdint cimport INT64_MAX, INT64_MIN, int32_t, int64_t, uint8_t, uint32_t
+from libc.stdint cimport INT32_MAX, INT64_MAX, INT64_MIN, int32_t, int64_t, uint8_t, uint32_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
@@ -202,10 +202,23 @@ cdef class Questions(RelationItems):
 
     # -- rows
 
-    def row_keys(self):
-        """Array of key records of all rows of the batch; None for none."""
-        self.asked = list(range(self.n_items))
-        return self._keys_of(self.asked)
+    def row_keys(self, int32_t first=0, int32_t most=INT32_MAX):
+        """Array of key records of the rows from `first` on, at most `most`; None for none."""
+        cdef Buffer out
+        cdef int32_t i, n = min(most, self.n_items - first)
+        if n <= 0:
+            return None
+        buffer_init(&out)
+        try:
+            with nogil:
+                put_array_header(&out, self.relation.key_type_oid, n)
+                for i in range(first, first + n):
+                    put_key_record(
+                        self.relation, self.items[i].incoming, False, &self.scratch, &out
+                    )
+            return taken(&out)
+        finally:
+            buffer_free(&out)
 
     cdef _keys_of(self, list indexes):
         cdef Buffer out
@@ -223,25 +236,24 @@ cdef class Questions(RelationItems):
         finally:
             buffer_free(&out)
 
-    def load_rows(self, bytes numbers, bytes states, bytes places=None):
-        """The states of those rows of `row_keys` that the mirror holds.
+    def load_rows(self, bytes numbers, bytes states, bytes places=None, int32_t first=0):
+        """The states of those rows of `row_keys` that the mirror holds, asked from `first` on.
 
-        `places` (tid[]) tells where these rows lie, for `changed_places`.
+        `places` (tid[]) tells where these rows lie, for `changed_rows`.
         """
         cdef ArrayReader number_reader, state_reader, place_reader
         cdef Slice state
         cdef Item *item
-        cdef int32_t _i, n_asked
+        cdef int32_t _i
         if numbers is None:
             return
-        n_asked = len(self.asked)
         self.pins.append(states)
         open_pair(&number_reader, numbers, &state_reader, states)
         if places is not None:
             self.pins.append(places)
             open_pair(&number_reader, numbers, &place_reader, places)
         for _i in range(number_reader.n):
-            item = &self.items[<int32_t>self.asked[next_number(&number_reader, n_asked)]]
+            item = &self.items[first + next_number(&number_reader, self.n_items - first)]
             next_checked(&state_reader, &state)
             if item.exists:
                 raise SchemaMismatch(

@@ -6,13 +6,11 @@ The applier asks the questions (`_questions`) and hands in the answers. The step
 then the parameters of the writes; at last `for_scan` for what deletions reach beside the batch.
 """
 from cpython.pyport cimport PY_SSIZE_T_MAX
-from libc.stdint cimport INT64_MAX, INT64_MIN, int32_t, int64_t, uint8_t, uint32_t
-from libc.stdlib cimport calloc, free
+from libc.stdint cimport INT32_MAX, INT64_MAX, INT64_MIN, int32_t, int64_t, uint8_t, uint32_t
 from libc.string cimport memset
 
 from parsers._buffer cimport (
     Buffer,
-    buffer_clear,
     buffer_free,
     buffer_init,
     put_bytes,
@@ -20,10 +18,20 @@ from parsers._buffer cimport (
     put_i32,
     put_i64,
 )
-from parsers._decision cimport judge, merge_item, note_changes
+from parsers._decision cimport judge, merge_item
 from parsers._due cimport next_due
 from parsers._emit cimport patch_array_count, put_array_header, put_row
-from parsers._items cimport CHANGED, DEAD, GONE, NEW, SAME, Item, PartitionItem, says_nothing
+from parsers._items cimport (
+    CHANGED,
+    DEAD,
+    GONE,
+    NEW,
+    SAME,
+    Item,
+    PartitionItem,
+    RelationItems,
+    says_nothing,
+)
 from parsers._model cimport newest_writetime
 from parsers._questions cimport Questions, taken
 from parsers._ranges cimport encode_partition, newest_deletion_time, newest_timestamp
@@ -52,6 +60,7 @@ cdef class RelationWork(Questions):
         cdef int32_t i, waiting = 0
         self.now_s = now_s
         self.written = 0
+        self.updated = 0
         with nogil:
             for i in range(5):
                 self.counts[i] = 0
@@ -125,86 +134,81 @@ cdef class RelationWork(Questions):
         finally:
             buffer_free(&out)
 
-    def changed_rows(self):
-        """(array of row records, list of int8[] masks, attributes) of the rows to update; or None.
+    def changed_rows(self, int32_t most=INT32_MAX):
+        """The next rows to update, at most `most`; None when all were given.
 
-        `attributes` are the indexes of the attributes that any row changes. Bit b of mask m of a
-        row says that it changes attribute m * MASK_BITS + b of that list; without masks every row
-        changes them all.
+        (array of row records, list of int8[] masks, attributes, tid[] of where they lie, how many).
+        `attributes` are the indexes of the attributes that any of these rows changes. Bit b of mask
+        m of a row says that it changes attribute m * MASK_BITS + b of that list; without masks
+        every row changes them all. The places are None where any row was loaded without its own.
         """
         cdef Buffer rows
-        cdef Buffer mask
-        cdef int32_t i, n = 0, bit
-        cdef uint8_t *changed
-        cdef int64_t word
-        cdef bint masked = False
-        if self.counts[CHANGED] == 0:
-            return None
-        changed = <uint8_t *>calloc(self.relation.n_attributes + 1, 1)
+        cdef Buffer places
+        cdef Item *item
+        cdef int32_t i, n_attributes, end = self.updated, n = 0
+        cdef bint masked = False, placed = True
         buffer_init(&rows)
-        buffer_init(&mask)
+        buffer_init(&places)
         try:
-            if changed == NULL:
-                raise MemoryError
             memset(self.wanted, 0, self.relation.n_attributes)
-            for i in range(self.n_items):
-                if self.items[i].outcome == CHANGED:
-                    note_changes(self, &self.items[i], self.wanted)
+            while end < self.n_items and n < most:
+                if self.items[end].outcome == CHANGED:
+                    mark_changes(self, &self.items[end], self.wanted)
+                    n += 1
+                end += 1
+            if n == 0:
+                return None
             attributes = [i for i in range(self.relation.n_attributes) if self.wanted[i]]
-            put_array_header(&rows, self.relation.row_type_oid, self.counts[CHANGED])
-            for i in range(self.n_items):
-                if self.items[i].outcome != CHANGED:
-                    continue
-                memset(changed, 0, self.relation.n_attributes)
-                if note_changes(self, &self.items[i], changed) != len(attributes):
-                    masked = True
-                put_row(
-                    self.relation, &self.items[i].merged, changed, False,
-                    self.now_s, &self.scratch, &rows,
-                )
+            n_attributes = len(attributes)
+            put_array_header(&rows, self.relation.row_type_oid, n)
+            put_array_header(&places, TID_OID, n)
+            with nogil:
+                for i in range(self.updated, end):
+                    item = &self.items[i]
+                    if item.outcome != CHANGED:
+                        continue
+                    memset(self.wanted, 0, self.relation.n_attributes)
+                    masked |= mark_changes(self, item, self.wanted) != n_attributes
+                    put_row(
+                        self.relation, &item.merged, self.wanted, False,
+                        self.now_s, &self.scratch, &rows,
+                    )
+                    placed = placed and item.place.data != NULL
+                    if placed:
+                        put_i32(&places, item.place.length)
+                        put_bytes(&places, item.place.data, item.place.length)
             masks = []
             if masked:
                 for first in range(0, len(attributes), MASK_BITS):
-                    part = attributes[first:first + MASK_BITS]
-                    buffer_clear(&mask)
-                    put_array_header(&mask, INT8_OID, self.counts[CHANGED])
-                    for i in range(self.n_items):
-                        if self.items[i].outcome != CHANGED:
-                            continue
-                        memset(changed, 0, self.relation.n_attributes)
-                        note_changes(self, &self.items[i], changed)
-                        word = 0
-                        for bit, n in enumerate(part):
-                            if changed[n]:
-                                word |= <int64_t>1 << bit
-                        put_i32(&mask, 8)
-                        put_i64(&mask, word)
-                    masks.append(taken(&mask))
-            return taken(&rows), masks, attributes
+                    masks.append(self._mask(attributes[first:first + MASK_BITS], n, end))
+            self.updated = end
+            return taken(&rows), masks, attributes, taken(&places) if placed else None, n
         finally:
-            free(changed)
             buffer_free(&rows)
-            buffer_free(&mask)
+            buffer_free(&places)
 
-    def changed_places(self):
-        """tid[] of the rows of `changed_rows`; None where any was loaded without its place."""
-        cdef Buffer places
+    cdef bytes _mask(self, list attributes, int32_t n, int32_t end):
+        """int8[] of which of at most MASK_BITS attributes the rows to update up to `end` change."""
+        cdef Buffer mask
         cdef Item *item
-        cdef int32_t i
-        buffer_init(&places)
+        cdef int32_t i, bit, attribute
+        cdef int64_t word
+        buffer_init(&mask)
         try:
-            put_array_header(&places, TID_OID, self.counts[CHANGED])
-            for i in range(self.n_items):
+            put_array_header(&mask, INT8_OID, n)
+            for i in range(self.updated, end):
                 item = &self.items[i]
                 if item.outcome != CHANGED:
                     continue
-                if item.place.data == NULL:
-                    return None
-                put_i32(&places, item.place.length)
-                put_bytes(&places, item.place.data, item.place.length)
-            return taken(&places)
+                word = 0
+                for bit, attribute in enumerate(attributes):
+                    if changes_attribute(item, attribute):
+                        word |= <int64_t>1 << bit
+                put_i32(&mask, 8)
+                put_i64(&mask, word)
+            return taken(&mask)
         finally:
-            buffer_free(&places)
+            buffer_free(&mask)
 
     def dead_rows(self):
         """Tombstones to keep: (pk bytea[], ck bytea[], state bytea[], purge second int8[]).
@@ -360,6 +364,20 @@ cdef class RelationWork(Questions):
             for i in range(16)
             if rows[i] > self.row_watermarks[i] or partitions[i] > self.partition_watermarks[i]
         }
+
+
+cdef int32_t mark_changes(RelationItems work, const Item *item, uint8_t *changed) noexcept nogil:
+    """Set the byte of each attribute that the row changes; how many these are."""
+    cdef int32_t i, n = 0
+    for i in range(work.relation.n_attributes):
+        if changes_attribute(item, i):
+            changed[i] = 1
+            n += 1
+    return n
+
+
+cdef inline bint changes_attribute(const Item *item, int32_t attribute) noexcept nogil:
+    return item.changes != NULL and item.changes[attribute >> 6] >> (attribute & 63) & 1
 
 
 cdef bint leaves_tombstone(const Item *item) noexcept nogil:

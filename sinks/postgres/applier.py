@@ -26,7 +26,15 @@ from cdc_tail.failpoints import point
 from parsers._work import RelationWork
 from parsers.decoder import Batch, CompiledTable
 from sinks.base import Applied
-from sinks.postgres.binary import Binary, BinaryDumper, Cursor, execute, fields
+from sinks.postgres.binary import (
+    ROUND_ROWS,
+    Binary,
+    BinaryDumper,
+    Cursor,
+    execute,
+    fields,
+    send,
+)
 from sinks.postgres.catalog import BUCKETS, Connection, Mirror
 from sinks.postgres.refusal import Refusal, apply_by_halves, is_of_rows
 from sinks.postgres.scan import scanned
@@ -195,7 +203,7 @@ class PostgresSink:
         works = self._works(batch)
         locked_at_s = self._lock(works, whole)
         point("sink.locked")
-        self._ask(_rows(works))
+        self._read_rows(works)
         if now_s is None:
             now_s = locked_at_s
         if stored_until_us is not None:
@@ -264,6 +272,25 @@ class PostgresSink:
                 )
         return int(found[-1][-1])
 
+    def _read_rows(self, works: Sequence[tuple[Target, RelationWork]]) -> None:
+        """The states of all rows, in rounds: one is looked up while the one before is taken in."""
+        asked: list[tuple[RelationWork, int, Cursor]] = []
+        with ExitStack() as stack:
+            pipeline: psycopg.Pipeline | None = None
+            for questions in _rounds(works):
+                if pipeline is None:
+                    pipeline = stack.enter_context(self.connection.pipeline())
+                else:
+                    pipeline.sync()
+                answered = asked
+                asked = [
+                    (work, first, execute(self.connection, target.read_states, [Binary(keys)]))
+                    for target, work, first, keys in questions
+                ]
+                send(self.connection)
+                _load_rows(answered)
+        _load_rows(asked)
+
     def _ask(self, questions: Iterable[_Question]) -> None:
         """Ask in one round trip, then hand the answers in."""
         asked: list[tuple[Callable[..., None], Cursor]] = []
@@ -294,12 +321,29 @@ class PostgresSink:
         return applied
 
 
-def _rows(works: Sequence[tuple[Target, RelationWork]]) -> Iterator[_Question]:
-    """The states of all rows of all relations."""
+def _rounds(
+    works: Sequence[tuple[Target, RelationWork]],
+) -> Iterator[list[tuple[Target, RelationWork, int, bytes]]]:
+    """All rows of all relations, some thousand at once: (…, number of the first, their keys)."""
+    questions = []
+    rows = 0
     for target, work in works:
-        keys = work.row_keys()
-        if keys is not None:
-            yield target.read_states, [Binary(keys)], work.load_rows
+        first = 0
+        while (keys := work.row_keys(first, ROUND_ROWS - rows)) is not None:
+            questions.append((target, work, first, keys))
+            asked = min(ROUND_ROWS - rows, work.n_items - first)
+            first += asked
+            rows += asked
+            if rows == ROUND_ROWS:
+                yield questions
+                questions, rows = [], 0
+    if questions:
+        yield questions
+
+
+def _load_rows(answered: Iterable[tuple[RelationWork, int, Cursor]]) -> None:
+    for work, first, cursor in answered:
+        work.load_rows(*fields(cursor), first=first)
 
 
 def _tombstones(works: Sequence[tuple[Target, RelationWork]]) -> Iterator[_Question]:

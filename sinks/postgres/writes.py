@@ -15,7 +15,7 @@ from cdc_tail.errors import SchemaMismatch
 from cdc_tail.failpoints import point
 from parsers._work import RelationWork
 from sinks.base import Applied
-from sinks.postgres.binary import Binary, Cursor, execute
+from sinks.postgres.binary import ROUND_ROWS, Binary, Cursor, execute, send
 from sinks.postgres.catalog import Connection
 from sinks.postgres.target import Target
 
@@ -92,6 +92,8 @@ def write(connection: Connection, works: Iterable[tuple[Target, RelationWork]]) 
                     stack.enter_context(connection.pipeline())
                     is_open = True
                 cursor = execute(connection, statement.text, statement.parameters)
+                if statement.rows is not None and statement.rows >= ROUND_ROWS:
+                    send(connection)  # it is executed while the next one is made
                 if statement.rows is not None:
                     counted.append((statement, cursor))
                 if statement.text is _KEEP_PARTITIONS:
@@ -136,7 +138,7 @@ def _statements(
         yield _Statement(target, target.delete, [Binary(gone_keys)], gone)
         point("sink.deleted")
     if changed:
-        yield _update(target, work, changed)
+        yield from _updates(target, work)
         point("sink.updated")
     if 0 < new <= PIPELINED_ROWS:
         records = work.new_records()
@@ -163,15 +165,14 @@ def _statements(
         point("sink.watermarks")
 
 
-def _update(target: Target, work: RelationWork, rows: int) -> _Statement:
+def _updates(target: Target, work: RelationWork) -> Iterator[_Statement]:
     """Of the changed rows: where their states were read, which spares a second look-up."""
-    changes = work.changed_rows()
-    assert changes is not None  # as they were counted
-    records, masks, attributes = changes
-    parameters = [Binary(records), *map(Binary, masks)]
-    by_key = target.update(attributes, len(masks))
-    places = work.changed_places()
-    if places is None:
-        return _Statement(target, by_key, parameters, rows)
-    in_place = target.update(attributes, len(masks), in_place=True)
-    return _Statement(target, in_place, [*parameters, Binary(places)], rows, by_key)
+    while (changes := work.changed_rows(ROUND_ROWS)) is not None:
+        records, masks, attributes, places, rows = changes
+        parameters = [Binary(records), *map(Binary, masks)]
+        by_key = target.update(attributes, len(masks))
+        if places is None:
+            yield _Statement(target, by_key, parameters, rows)
+            continue
+        in_place = target.update(attributes, len(masks), in_place=True)
+        yield _Statement(target, in_place, [*parameters, Binary(places)], rows, by_key)

@@ -20,6 +20,8 @@ Key = tuple[bytes | None, ...]
 _K = TypeVar("_K")
 
 _COPY_HEADER_BYTES = 19
+# Few, so that a batch has several.
+_ROUND_ROWS = 3
 _I16, _I32 = struct.Struct(">h"), struct.Struct(">i")
 
 
@@ -157,13 +159,13 @@ class Store:
             return
         for bucket in work.buckets():
             work.set_watermarks(bucket, *self.watermarks.get(bucket, (None, None)))
-        keys = work.row_keys()
-        if keys is not None:
-            asked = self._keys(keys)
+        for first in range(0, work.n_items, _ROUND_ROWS):
+            asked = self._keys(work.row_keys(first, _ROUND_ROWS) or b"")
             found = [(at, self.rows[key]) for at, key in enumerate(asked) if key in self.rows]
             work.load_rows(
                 numbers_of(at for at, _ in found),
                 array_of(17, [fields[self.state_at] for _, fields in found]),
+                first=first,
             )
         partitions = work.partition_keys()
         if partitions is not None:
@@ -240,10 +242,12 @@ class Store:
         for key in doomed:
             self._held(key)
             del self.rows[key]
-        changes = work.changed_rows()
-        assert (changes is not None) == (changed > 0)
-        if changes is not None:
-            self._update(*changes)
+        while (changes := work.changed_rows(_ROUND_ROWS)) is not None:
+            records, masks, attributes, _, count = changes
+            assert len(items_of(records)) == count
+            self._update(records, masks, attributes)
+            changed -= count
+        assert changed == 0
         copied = work.new_rows()
         added = [] if copied is None else list(rows_of(copied, len(self.oids)))
         assert len(added) == new

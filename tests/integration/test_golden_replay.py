@@ -17,7 +17,7 @@ from psycopg import sql
 
 from cdc_tail.local.postgres import PostgresServer
 from sinks.base import Applied
-from sinks.postgres import scan
+from sinks.postgres import applier, scan, writes
 from tests.support.golden import GoldenCase, golden_cases
 from tests.support.mirrored import differing
 from tests.support.node_log import UNBOUNDED, Logged, Node, mutations_of
@@ -115,9 +115,14 @@ def test_as_logged_and_again(case: GoldenCase, replaying: Replaying) -> None:
 def test_in_tiny_batches_and_pages(
     case: GoldenCase, replaying: Replaying, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A deletion reads its partition page by page: here three rows at a time, then fewer."""
+    """A deletion reads its partition page by page: here three rows at a time, then fewer.
+
+    Rows are looked up and updated two at a time.
+    """
     monkeypatch.setattr(scan, "MOST_ROWS", 3)
     monkeypatch.setattr(scan, "PAGE_BYTES", 100)
+    monkeypatch.setattr(applier, "ROUND_ROWS", 2)
+    monkeypatch.setattr(writes, "ROUND_ROWS", 2)
     replayed = replaying(case)
     with replayed.node(max_events=TINY) as node:
         node.replay(replayed.logs)

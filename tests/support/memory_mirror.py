@@ -251,7 +251,8 @@ class MemoryRelation:
         if changes is None:
             assert count == 0
             return
-        records, masks, attributes = changes
+        records, masks, attributes, _, changed = changes
+        assert changed == count
         rows = [record(item) for item in items(records)]
         bits = [[int.from_bytes(item or b"") for item in items(mask)] for mask in masks]
         assert len(rows) == count
