@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,8 +12,10 @@ import psycopg
 import pytest
 from cassandra import WriteTimeout
 
+from cdc_tail.local.cassandra import CassandraNode
+from cdc_tail.local.ports import free_ports
 from cdc_tail.local.postgres import PostgresServer
-from cdc_tail.watch import list_segments
+from cdc_tail.watch import SegmentFile, list_segments
 from deploy.dashboards.files import FILES
 from tests.conftest import NodeFactory
 from tests.support.keyspace import Keyspace
@@ -42,6 +45,33 @@ def write(session: Any, first: int, rows: int) -> None:
                 left.append(k)
 
 
+def on_its_own(node: CassandraNode, dsn: str, folder: Path) -> Sidecar:
+    """A sidecar of another release, with a log of its own and no node that tells it tables."""
+    release = folder / "release"
+    release.mkdir()
+    (release / "sitecustomize.py").write_text("import cdc_tail; cdc_tail.__version__ = '99.0.0'")
+    settings = {
+        "cassandra.cdc_raw": folder / "other_cdc_raw",
+        "cassandra.port": free_ports(1)[0],
+        "watch.skip_corrupt": True,
+        "watch.keep_segments": True,
+    }
+    sidecar = Sidecar(node, dsn, folder, name="node2", settings=settings)
+    sidecar.variables = {"PYTHONPATH": str(release)}
+    return sidecar
+
+
+def copy_damaged(segment: SegmentFile, folder: Path) -> None:
+    """The segment alone in `folder`, its last mutation damaged; those before it can be read."""
+    folder.mkdir()
+    for file in (segment.path, segment.path.with_name(f"{segment.path.stem}_cdc.idx")):
+        shutil.copy(file, folder)
+    damaged = bytearray(segment.path.read_bytes())
+    end = damaged.rindex(PADDING.encode())  # zeros fill the rest of the file
+    damaged[end : end + 10] = b"y" * 10
+    (folder / segment.path.name).write_bytes(damaged)
+
+
 @pytest.mark.timeout(1200)
 def test_alerts_fire_on_purpose_and_panels_show_data(
     new_cassandra_node: NodeFactory, tmp_path: Path
@@ -52,7 +82,8 @@ def test_alerts_fire_on_purpose_and_panels_show_data(
     with PostgresServer() as postgres, Receivers() as receivers:
         sidecar = Sidecar(node, postgres.dsn, tmp_path, settings=SETTINGS)
         second = Sidecar(node, postgres.dsn, tmp_path, settings=SETTINGS)
-        targets = [f"127.0.0.1:{one.port}" for one in (sidecar, second)]
+        third = on_its_own(node, postgres.create_database("other"), tmp_path)
+        targets = [f"127.0.0.1:{one.port}" for one in (sidecar, second, third)]
         with (
             Alertmanager(tmp_path / "alertmanager", receivers.url) as alertmanager,
             Prometheus(tmp_path / "prometheus", targets, alertmanager.port) as prometheus,
@@ -95,10 +126,15 @@ def test_alerts_fire_on_purpose_and_panels_show_data(
                 write(space.session, 10_000 + 1000 * batch, 700)
                 time.sleep(1)
             fired("CdcTailErrors", "CdcMirrorStale", "CdcBacklogGrowing", "CdcRawFillingUp")
-            final = [one.path for one in list_segments(node.cdc_raw).segments if one.is_final]
-            final[-1].unlink()
+            final = [one for one in list_segments(node.cdc_raw).segments if one.is_final]
+            copy_damaged(final[-2], tmp_path / "other_cdc_raw")
+            final[-1].path.unlink()
             postgres.start()
             fired("CdcSegmentsLost")
+
+            # A damaged segment of tables that nobody tells it, before the first scrape.
+            with third:
+                fired("CdcDamagedBytesSkipped", "CdcMutationsParked", "CdcTailVersionsDiffer")
 
             for _ in range(4):
                 sidecar.stop()
@@ -127,6 +163,7 @@ def test_alerts_fire_on_purpose_and_panels_show_data(
                 alertmanager,
             )
             assert "CdcDeadLetters" in receivers.received["ticket"]
+            assert prometheus.ever_fired() == prometheus.rules()
 
 
 def assert_answers(prometheus: Prometheus, query: str, title: str) -> None:

@@ -125,6 +125,11 @@ class Prometheus(_Server):
         series: list[dict[str, Any]] = answer["data"]["result"]
         return series
 
+    def rules(self) -> set[str]:
+        """Names of all alerts that it knows."""
+        groups = self.get("/api/v1/rules?type=alert")["data"]["groups"]
+        return {rule["name"] for group in groups for rule in group["rules"]}
+
     def ever_fired(self) -> set[str]:
         """Alerts that have been firing at any time since it started."""
         fired = self.query('max_over_time(ALERTS{alertstate="firing"}[1h])')
