@@ -56,19 +56,24 @@ def connect(settings: CassandraSettings) -> Iterator[Session]:
         yield cluster.connect()
     except (DriverException, NoHostAvailable, OSError) as error:
         raise SourceUnavailable(
-            f"Cassandra does not answer at {settings.host}:{settings.port}: {error}",
+            f"Cassandra does not answer at {settings.host}:{settings.port}: {_said(error)}",
             hint=_cure(error),
         ) from error
     finally:
         cluster.shutdown()
 
 
+def _said(error: Exception) -> str:
+    """What the node, or the way to it, said; the driver's own words hold a dict of it."""
+    if not isinstance(error, NoHostAvailable):
+        return str(error)
+    reasons = [getattr(one, "strerror", None) or str(one) for one in error.errors.values()]
+    return "; ".join(reasons) or "no address to connect to"
+
+
 def _cure(error: Exception) -> str | None:
     """The hint for a refused connection, None for the usual one: the node is away."""
-    if isinstance(error, NoHostAvailable):
-        said = " ".join(str(one) for one in error.errors.values())
-    else:
-        said = str(error)
+    said = _said(error)
     cure = tls.meaning(said, "cassandra.")
     if cure is None and isinstance(error, NoHostAvailable) and "Bad credentials" in said:
         cure = "check cassandra.user and cassandra.password"

@@ -60,8 +60,8 @@ def ask_process(url: str, known: ServerTlsSettings | None = None) -> dict[str, A
     return found if isinstance(found, dict) and "state" in found else None
 
 
-def ask_database(settings: Settings) -> Status:
-    """What the database knows of a node whose process does not answer.
+def ask_database(settings: Settings, url: str) -> Status:
+    """What the database knows of a node whose process does not answer at `url`.
 
     Raises SinkUnavailable where PostgreSQL does not answer, ConfigError where the node is unknown.
     """
@@ -73,12 +73,18 @@ def ask_database(settings: Settings) -> Status:
             nodes = conn.execute("SELECT node FROM cdc_tail.checkpoint ORDER BY node").fetchall()
     except psycopg.errors.UndefinedTable:
         checkpoint, letters, parked, nodes = None, 0, 0, []
+    except SinkUnavailable as error:
+        raise SinkUnavailable(
+            f"no process answers at {url}, and {error.message}", hint=error.hint
+        ) from error
     except psycopg.Error as error:
-        raise SinkUnavailable(f"PostgreSQL does not answer: {error}") from error
+        raise SinkUnavailable(
+            f"no process answers at {url}, and PostgreSQL does not: {error}"
+        ) from error
     if checkpoint is None:
         known = ", ".join(row[0] for row in nodes) or "none"
         raise ConfigError(
-            f"no process answers at {status_url(settings)}, and node {node} has no checkpoint",
+            f"no process answers at {url}, and node {node} has no checkpoint",
             hint=f"nodes with a checkpoint: {known}; give one with --node, or the right --url",
         )
     try:

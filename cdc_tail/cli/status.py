@@ -88,7 +88,7 @@ def _ask(settings: Settings, urls: list[str]) -> list[dict[str, Any]]:
     """One status per address; of a single one that does not answer, what the database knows."""
     if len(urls) == 1:
         answer = ask_process(urls[0], settings.http.tls)
-        return [answer or ask_database(settings).as_dict()]
+        return [answer or ask_database(settings, urls[0]).as_dict()]
     with ThreadPoolExecutor(min(len(urls), _ASKED_AT_ONCE)) as pool:
         answers = pool.map(lambda one: ask_process(one, settings.http.tls), urls)
         return [
