@@ -17,7 +17,7 @@ from benchmarks.traffic import KEYSPACE, Traffic
 from cdc_tail.local.latency import percentile
 
 SAMPLED_EVERY = 25
-# Looking each millisecond took half a core of what is measured. It makes latencies look 2 ms longer.
+# A look takes CPU time that what is measured lacks. Latencies seem 2 ms longer than they are.
 POLL_SECONDS = 0.004
 DRAIN_SECONDS = 60
 

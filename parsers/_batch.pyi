@@ -4,9 +4,8 @@ from typing import Self, final
 from uuid import UUID
 
 from parsers._catalog import Catalog, CompiledTable
-from parsers._segment import SegmentReader
 from parsers.position import Position
-from parsers.view import Rejected, Stop
+from parsers.view import Rejected
 
 @final
 class Batch:
@@ -48,15 +47,3 @@ class Batch:
     def pass_over(self, table_id: UUID, segment_id: int, offset: int) -> None: ...
     def advance(self, segment_id: int, offset: int) -> None: ...
     def clear(self) -> None: ...
-
-@final
-class Decoder:
-    @property
-    def version(self) -> int: ...
-    def __new__(cls, log_version: int) -> Self: ...
-    def fill(
-        self, reader: SegmentReader, batch: Batch, *, max_events: int, max_bytes: int
-    ) -> Stop: ...
-    def add(
-        self, mutation: builtins.bytes, batch: Batch, *, segment_id: int, offset: int
-    ) -> Stop | None: ...

@@ -11,8 +11,9 @@ from typing import Literal
 from uuid import UUID
 
 from cdc_tail.errors import SegmentCorrupt, UnknownTable
-from parsers._batch import Batch, Decoder
+from parsers._batch import Batch
 from parsers._catalog import Catalog, CompiledTable
+from parsers._decoder import Decoder
 from parsers._scan import next_of_table
 from parsers._segment import SegmentReader
 from parsers._view import view_mutation

@@ -343,7 +343,8 @@ def _rounds(
 
 def _load_rows(answered: Iterable[tuple[RelationWork, int, Cursor]]) -> None:
     for work, first, cursor in answered:
-        work.load_rows(*fields(cursor), first=first)
+        numbers, states, places = fields(cursor)
+        work.load_rows(numbers, states, places, first=first)
 
 
 def _tombstones(works: Sequence[tuple[Target, RelationWork]]) -> Iterator[_Question]:

@@ -9,7 +9,8 @@ from pathlib import Path
 from random import Random
 from uuid import UUID
 
-from parsers._batch import Batch, Decoder
+from parsers._batch import Batch
+from parsers._decoder import Decoder
 from parsers.system_tables import SCHEMA_TABLES
 from tests.fuzz.store import Store
 from tests.fuzz.tables import Tables

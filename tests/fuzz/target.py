@@ -21,8 +21,9 @@ from cdc_tail.errors import (
     UnknownTable,
     UnsupportedFormat,
 )
-from parsers._batch import Batch, Decoder
+from parsers._batch import Batch
 from parsers._catalog import CompiledTable
+from parsers._decoder import Decoder
 from parsers.decoder import SegmentDecoder, schema_updates, truncations, view_mutation
 from parsers.schema_log import SchemaLog
 from parsers.segment import ReadResult, SegmentReader, damaged_bytes, skip_damage

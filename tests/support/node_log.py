@@ -16,7 +16,7 @@ from uuid import UUID
 import psycopg
 
 from cdc_tail.errors import MirrorChanged
-from parsers._batch import Decoder
+from parsers._decoder import Decoder
 from parsers.decoder import (
     Batch,
     Catalog,

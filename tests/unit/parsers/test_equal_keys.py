@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 import pytest
 
-from parsers._batch import Batch, Decoder
+from parsers._batch import Batch
+from parsers._decoder import Decoder
 from tests.fuzz.tables import Tables
 from tests.reference.encode import encode_mutation
 from tests.reference.model import Liveness, Mutation, PartitionUpdate, Row

@@ -8,7 +8,8 @@ from typing import Final
 import pytest
 
 from cdc_tail.errors import SchemaMismatch
-from parsers._batch import Batch, Decoder
+from parsers._batch import Batch
+from parsers._decoder import Decoder
 from parsers._work import RelationWork
 from tests.fuzz.store import array_of, items_of, numbers_of
 from tests.fuzz.tables import Mirrored, Tables
