@@ -19,7 +19,8 @@ from cdc_tail.schema_file import seed_from_file
 from cdc_tail.segments import Segments
 from cdc_tail.settings import BatchSettings, MirrorSettings, PostgresSettings, Settings
 from cdc_tail.watch import Listing, segment_file
-from cdc_tail.writer import Work, Writer
+from cdc_tail.work import Work
+from cdc_tail.writer import Writer
 from parsers.schema_log import SchemaLog
 from parsers.segment import SegmentReader
 from sinks.base import Applied

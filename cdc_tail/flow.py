@@ -22,7 +22,8 @@ from cdc_tail.mirrors import Mirrors
 from cdc_tail.origins import letters_of
 from cdc_tail.second_chance import MAX_BYTES, MAX_LETTERS, SecondChances
 from cdc_tail.tracing import Tracing
-from cdc_tail.writer import Truncated, Work, Writer
+from cdc_tail.work import Truncated, Work
+from cdc_tail.writer import Writer
 from parsers.decoder import Batch, Truncation, schema_updates, truncations, view_mutation
 from parsers.position import Position
 from sinks.base import Applied

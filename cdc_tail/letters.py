@@ -23,7 +23,8 @@ from cdc_tail.origins import letters_of
 from cdc_tail.schema_file import seed_from_file
 from cdc_tail.schema_guide import SchemaGuide
 from cdc_tail.settings import Settings
-from cdc_tail.writer import Work, Writer
+from cdc_tail.work import Work
+from cdc_tail.writer import Writer
 from parsers.decoder import Batch, decode_kept
 from parsers.schema import Column, Table
 from parsers.schema_log import SchemaLog

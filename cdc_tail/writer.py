@@ -7,9 +7,8 @@ when to try again.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
 from typing import Final, TypeVar
 from uuid import UUID
 
@@ -26,21 +25,20 @@ from cdc_tail.errors import (
 from cdc_tail.failpoints import point
 from cdc_tail.log import error_fields
 from cdc_tail.mirrors import Mirrors, Prepared
+from cdc_tail.work import Truncated, Work
 from checkpoints.model import Checkpoint, Lease, SegmentProgress
 from checkpoints.postgres import PostgresCheckpoints
 from checkpoints.postgres import install as install_checkpoints
-from parsers.decoder import Batch, Truncation
-from parsers.position import Position
+from parsers.decoder import Batch
 from parsers.schema import Table
 from sinks.base import Applied
 from sinks.postgres import catalog as mirror_catalog
 from sinks.postgres.applier import PostgresSink, translated
 from sinks.postgres.catalog import Connection, load_mirrors
-from sinks.postgres.forgotten import Forgotten, write_forgotten
+from sinks.postgres.forgotten import write_forgotten
 from sinks.postgres.refusal import Refusal
 from sinks.postgres.set_aside import (
     DeadLetter,
-    Parked,
     counts,
     mark_retried,
     park,
@@ -63,45 +61,6 @@ SELECT FROM (SELECT floor(extract(epoch FROM now()))::int8 AS now_s, %s::int[] A
  WHERE EXISTS (SELECT FROM cdc_tail.expiry
                 WHERE due_at BETWEEN 0 AND now_s AND mirror_id = ANY (mine))
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Truncated:
-    """A TRUNCATE, and what to apply again of what was written while it was under way."""
-
-    truncation: Truncation
-    since: Callable[[], Iterable[Batch]] | None = None  # None: a log that is read later than others
-
-
-@dataclass(slots=True)
-class Work:
-    """What goes into one transaction beside the rows of the batch."""
-
-    segments: list[SegmentProgress] = field(default_factory=list)
-    forgotten: list[int] = field(default_factory=list)
-    letters: list[DeadLetter] = field(default_factory=list)
-    parked: list[Parked] = field(default_factory=list)
-    unparked: list[Position] = field(default_factory=list)
-    truncated: list[Truncated] = field(default_factory=list)
-    schema_changed_at: Position | None = None
-    forgotten_writes: list[Forgotten] = field(default_factory=list)
-    # What of the batch is not new: mutations of dead letters, counted when they first came.
-    retried: list[DeadLetter] = field(default_factory=list)
-    # Given by `Writer.apply`: letters of the rows that PostgreSQL refused.
-    refused: list[DeadLetter] = field(default_factory=list)
-    # Given, too: when the try that succeeded began, and when its rows were written (nanoseconds).
-    merging_ns: int = 0
-    merged_ns: int = 0
-
-    def __bool__(self) -> bool:
-        return bool(
-            self.segments
-            or self.letters
-            or self.parked
-            or self.unparked
-            or self.truncated
-            or self.schema_changed_at is not None
-        )
 
 
 class Writer:
