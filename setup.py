@@ -5,6 +5,7 @@ each, and because `cythonize` knows which modules a changed `.pxd` reaches.
 """
 
 import os
+import re
 from pathlib import Path
 
 from setuptools import Extension, setup
@@ -24,6 +25,10 @@ FLAGS = [
 
 # Lines of Cython are counted by `make test-coverage`, in a build of its own.
 TRACE = bool(os.environ.get("CDC_TAIL_TRACE"))
+# A module that loads traces the inline functions of every `.pxd` it uses as lines of its own `.pyx`.
+FOREIGN_TRACE = re.compile(
+    r"^ *__Pyx_TraceLine\(\d+,0,0,__PYX_ERR\([1-9]\d*, .*\n", flags=re.MULTILINE
+)
 
 
 class BuildExtensions(build_ext):
@@ -42,8 +47,18 @@ class BuildExtensions(build_ext):
             nthreads=cores,
             force=bool(self.force),
         )
+        if TRACE:
+            for extension in self.distribution.ext_modules:
+                _drop_foreign_traces(Path(extension.sources[0]))
         self.parallel = self.parallel or cores
         super().finalize_options()
+
+
+def _drop_foreign_traces(source: Path) -> None:
+    code = source.read_text()
+    kept = FOREIGN_TRACE.sub("", code)
+    if kept != code:
+        source.write_text(kept)
 
 
 setup(

@@ -21,8 +21,10 @@ from cdc_tail.failpoints import VARIABLE as FAILPOINT_VARIABLE
 from cdc_tail.local.cassandra import CassandraNode
 from cdc_tail.local.ports import free_ports
 
-START_SECONDS = 60
-STOP_SECONDS = 60
+# `make test-coverage` traces every line, ten times as slow.
+SLOWNESS = 10 if os.environ.get("CDC_TAIL_TEST_TRACED") else 1
+START_SECONDS = 60 * SLOWNESS
+STOP_SECONDS = 60 * SLOWNESS
 POLL_SECONDS = 0.02
 JUMPING_CLOCK = Path(__file__).parent / "jumping_clock"
 JUMP_VARIABLE = "CDC_TAIL_TEST_CLOCK"
@@ -31,7 +33,11 @@ FOREIGN_VARIABLES = ("CDC_TAIL_", "CASSANDRA_", "POSTGRES_", "VAULT_")
 
 
 def wait_until(holds: Callable[[], object], who: object, seconds: float = 120) -> None:
-    """Return as soon as `holds()` is true; AssertionError after `seconds`, with what `who` says."""
+    """Return as soon as `holds()` is true; AssertionError after `seconds`, with what `who` says.
+
+    Where every line is traced it waits longer.
+    """
+    seconds *= SLOWNESS
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, f"not within {seconds} s; {who}"
