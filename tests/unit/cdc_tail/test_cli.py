@@ -19,7 +19,7 @@ import cdc_tail
 import cdc_tail.local.errors  # its errors are of the tree, too
 from cdc_tail.cli.app import app, main
 from cdc_tail.errors import CdcTailError
-from tests.support.golden import golden_cases
+from tests.support.golden import GOLDEN, golden_cases
 
 COMMANDS = (
     "run",
@@ -154,6 +154,84 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
     )
     assert json.loads(done.stdout)["size_bytes"] > 0
     assert done.stderr == ""
+
+
+def test_settings_are_checked_with_the_files_they_name(command: Command, tmp_path: Path) -> None:
+    done = command("config", "check")
+    assert (done.returncode, done.stdout) == (0, "the settings are right\n")
+    missing = {"CDC_TAIL_ENCRYPTION_KEYSTORE": str(tmp_path / "none")}
+    done = command("config", "check", **missing)
+    assert done.returncode == 3
+    assert f"the keystore {tmp_path / 'none'} can't be read" in done.stderr
+    assert command("config", "check", "--no-files", **missing).returncode == 0
+
+
+def test_keys_that_are_no_list_are_refused_without_being_told(command: Command) -> None:
+    done = command("config", "check", CDC_TAIL_ENCRYPTION_KEYS="000102030405060708090a0b0c0d0e0f")
+    assert done.returncode == 2
+    assert "encryption.keys is not a list of alias=key" in done.stderr
+    assert "0a0b0c" not in done.stdout + done.stderr
+
+
+def test_settings_are_shown_as_they_take_effect_without_secrets(
+    command: Command, tmp_path: Path
+) -> None:
+    file = tmp_path / "cdc-tail.toml"
+    file.write_text('node = "of the file"\n[postgres]\npassword = "hunter2"\nport = 1\n')
+    shown = command("config", "show", "--config", str(file), POSTGRES_PORT="2")
+    assert shown.returncode == 0
+    lines = dict(line.split(" = ", 1) for line in shown.stdout.splitlines())
+    assert lines["node"] == '"of the file"'
+    assert lines["postgres.port"] == "2"
+    assert "hunter2" not in shown.stdout
+    as_json = json.loads(
+        command("config", "show", "--json", "--config", str(file), POSTGRES_PORT="2").stdout
+    )
+    for key, text in lines.items():
+        value = as_json
+        for part in key.split("."):
+            value = value[part]
+        assert json.loads(text) == value
+
+
+def test_the_example_is_a_settings_file(command: Command, tmp_path: Path) -> None:
+    file = tmp_path / "cdc-tail.toml"
+    file.write_text(command("config", "example").stdout)
+    assert command("config", "check", "--config", str(file)).returncode == 0
+
+
+def test_segments_are_shown_to_people(command: Command, tmp_path: Path) -> None:
+    (case,) = golden_cases("row_deletions", "5.0")
+    case.unpack(tmp_path)
+    shown = command("inspect", str(tmp_path), "--table", "row_deletions.t", "--key", "3")
+    assert shown.returncode == 0
+    *_, position, update, row = shown.stdout.splitlines()
+    assert position.endswith(" 73 bytes")
+    assert update == "  row_deletions.t  3"
+    assert row == (
+        "    row  clustering=(ck=1) writetime_us=1900000000000002 "
+        "deletion=(timestamp_us=1900000000000001 deleted_at_s=1795444808) "
+        "cells=[(column=v value=row over its deletion writetime_us=1900000000000002)]"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "keystore"),
+    [("container_jceks", "commitlog.jceks"), ("container_pkcs12", "commitlog.p12")],
+)
+def test_encrypted_segments_are_shown_with_the_keystores_keys(
+    command: Command, tmp_path: Path, name: str, keystore: str
+) -> None:
+    (case,) = golden_cases(name, "5.0")
+    case.unpack(tmp_path)
+    opened = {
+        "CDC_TAIL_ENCRYPTION_KEYSTORE": str(GOLDEN / "keystores" / keystore),
+        "CDC_TAIL_ENCRYPTION_KEYSTORE_PASSWORD": "cassandra",
+    }
+    shown = command("inspect", str(tmp_path), "--json", **opened)
+    assert shown.returncode == 0
+    said = [line["position"] for line in case.reader if "position" in line]
+    assert [json.loads(line)["position"] for line in shown.stdout.splitlines()] == said
 
 
 def test_exit_codes_of_the_error_tree_are_as_the_help_says() -> None:
