@@ -25,7 +25,7 @@ FLAGS = [
 
 # Lines of Cython are counted by `make test-coverage`, in a build of its own.
 TRACE = bool(os.environ.get("CDC_TAIL_TRACE"))
-# A module that loads traces the inline functions of every `.pxd` it uses as lines of its own `.pyx`.
+# As a module loads it traces the inline functions of each `.pxd` it uses as lines of its own.
 FOREIGN_TRACE = re.compile(
     r"^ *__Pyx_TraceLine\(\d+,0,0,__PYX_ERR\([1-9]\d*, .*\n", flags=re.MULTILINE
 )
