@@ -29,6 +29,9 @@ LEAST_POSTGRES: Final = 150000
 CLOCK_WARNING_SECONDS: Final = 2.0
 CLOCK_FAILURE_SECONDS: Final = 60.0
 LEAST_FREE_SHARE: Final = 0.1
+# Of cdc_total_space: as the alert CdcRawNearlyFull has it, and what the checklist asks for.
+MOST_USED_SHARE: Final = 0.8
+LEAST_SEGMENTS: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +169,13 @@ def _node_settings(settings: Settings, session: Session, version: str) -> Iterat
     )
     if settings.watch.read == "live":
         yield from _freshness(node)
+    mode = node.get("commitlog_sync", "periodic")
+    yield Check(
+        "commitlog_sync",
+        "ok",
+        f"{mode}, every {_sync_period(node)}" if mode == "periodic" else mode,
+    )
+    yield from _cdc_total_space(settings, session, node)
     blocks = node.get("cdc_block_writes", "true")  # 4.0 has no other way
     yield _judged(
         "cdc_block_writes",
@@ -183,7 +193,7 @@ def _freshness(node: dict[str, str]) -> Iterator[Check]:
         for name, value in node.items()
         if name.startswith("transparent_data_encryption_options") and name.endswith("enabled")
     ]
-    period = node.get("commitlog_sync_period") or f"{node.get('commitlog_sync_period_in_ms')}ms"
+    period = _sync_period(node)
     for name, is_late, change in (
         (
             "commitlog_compression",
@@ -203,6 +213,39 @@ def _freshness(node: dict[str, str]) -> Iterator[Check]:
             warns=is_late,
             change=f"{change}, or shorten commitlog_sync_period",
         )
+
+
+def _sync_period(node: dict[str, str]) -> str:
+    return node.get("commitlog_sync_period") or f"{node.get('commitlog_sync_period_in_ms')}ms"
+
+
+def _cdc_total_space(settings: Settings, session: Session, node: dict[str, str]) -> Iterator[Check]:
+    """Whether cdc_raw may grow as far as Cassandra would let it."""
+    from cdc_tail.cluster import cdc_total_space_bytes
+
+    space_bytes = settings.cassandra.cdc_total_space or cdc_total_space_bytes(session)
+    folder = settings.cassandra.cdc_raw
+    if space_bytes is None or not folder.is_dir():
+        return
+    used_bytes, free_bytes = list_segments(folder).total_bytes, shutil.disk_usage(folder).free
+    told = node.get("commitlog_segment_size") or node.get("commitlog_segment_size_in_mb", "")
+    segment_mib = int("".join(filter(str.isdigit, told)) or 0)
+    if used_bytes > MOST_USED_SHARE * space_bytes:
+        change = (
+            "find out why segments wait: `cdc-tail status`; Cassandra is about to refuse writes"
+        )
+    elif space_bytes < LEAST_SEGMENTS * segment_mib << 20:
+        change = f"raise cdc_total_space: it should hold {LEAST_SEGMENTS} segments at least"
+    elif space_bytes - used_bytes > free_bytes:
+        change = "lower cdc_total_space, or free space: the disk is full before cdc_raw is"
+    else:
+        change = ""
+    yield _judged(
+        "cdc_total_space",
+        f"{used_bytes >> 20:,} MiB of {space_bytes >> 20:,} MiB used",
+        warns=bool(change),
+        change=change,
+    )
 
 
 def _postgres(settings: Settings) -> Iterator[Check]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import psycopg
+import pytest
 
 from tests.conftest import NodeFactory
 from tests.support.roles import create_roles, drop_roles, without_login
@@ -27,9 +29,25 @@ def test_a_stack_that_is_well(cassandra_node: NodeFactory, database: str, tmp_pa
     for name in ("cdc_raw", "cassandra", "cdc_enabled", "schema", "postgres", "postgres rights"):
         assert checks[name]["verdict"] == "ok", checks[name]
     assert checks["commitlog_compression"]["found"] == "changes are seen live"
+    assert checks["commitlog_sync"]["found"] == "periodic, every 10000ms"
+    assert checks["cdc_total_space"]["verdict"] == "ok", checks["cdc_total_space"]
     # The tests' own role is a superuser: that deserves a word.
     assert checks["postgres role"]["verdict"] == "warning"
     assert "roles.sql" in checks["postgres role"]["change"]
+
+
+@pytest.mark.parametrize(
+    ("space", "change"), [("9MiB", "10 segments|refuse writes"), ("1PiB", "free space")]
+)
+def test_a_space_that_will_not_do_is_warned_of(
+    cassandra_node: NodeFactory, database: str, tmp_path: Path, space: str, change: str
+) -> None:
+    node = cassandra_node("5.0", commitlog_segment_size_mib=1)
+    sidecar = Sidecar(node, database, tmp_path, settings={"cassandra.cdc_total_space": space})
+    code, checks = examined(sidecar)
+    assert code == 0
+    assert checks["cdc_total_space"]["verdict"] == "warning"
+    assert re.search(change, checks["cdc_total_space"]["change"])
 
 
 def test_what_is_wrong_is_named_with_what_to_change(
