@@ -91,7 +91,7 @@ test-coverage: $(BUILT)  ## lines of Python and Cython that tests reach; COVER="
 security: $(BUILT)  ## known weaknesses of dependencies, and doubtful code
 	@$(QUALITY)
 	@$(RUN)/bandit -q -r cdc_tail sinks checkpoints parsers -c pyproject.toml
-	@$(RUN)/pip-audit --skip-editable --progress-spinner off
+	@$(RUN)/python -m tests.tools.audit
 
 sbom: $(BUILT)  ## bill of materials of an installation, CycloneDX, in build/sbom.json
 	@$(QUALITY)
@@ -109,6 +109,7 @@ wheels: $(ENVIRONMENT)  ## manylinux wheels of every Python, by cibuildwheel; ne
 	@$(RUN)/cibuildwheel --platform linux --output-dir dist
 
 release-check: $(BUILT)  ## TAG=v1.2.3: program, chart and changelog agree; notes in build/release-notes.md
+	@test -n "$(TAG)" || { echo "Which one? make release-check TAG=v1.2.3"; exit 2; }
 	@$(RUN)/python -m tests.tools.release $(TAG) build/release-notes.md
 
 wheel: $(ENVIRONMENT)  ## dist/cdc_tail-*.whl

@@ -41,7 +41,10 @@ def main(tag: str, target: Path | None) -> None:
     wrong = disagreeing(tag)
     if wrong:
         sys.exit(f"not {tag}: {', '.join(wrong)}")
-    text = notes(tag.removeprefix("v"), (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"))
+    try:
+        text = notes(tag.removeprefix("v"), (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"))
+    except ValueError as error:
+        sys.exit(f"not {tag}: {error}")
     if target:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text, encoding="utf-8")
