@@ -44,8 +44,9 @@ SHARES = (0.5, 0.9, 0.99, 1.0)
 
 _STOP_SCRIPT = """#!/bin/sh
 # Stops what the demo left running, and removes it.
-for pid in {pids}; do
-    while grep -q '{folder}' "/proc/$pid/cmdline" 2>/dev/null && kill -INT "$pid"; do
+for one in {running}; do
+    pid=${{one#*:}}
+    while grep -q '{folder}' "/proc/$pid/cmdline" 2>/dev/null && kill -"${{one%:*}}" "$pid"; do
         sleep 0.5
     done
 done
@@ -305,10 +306,14 @@ class Demo:
     def _leave_running(self) -> str:
         """Let everything outlive us; the command that ends it."""
         # The sidecar first: it has nothing to wait for then.
-        pids = [one.pid for one in reversed(self._running)]
+        # PostgreSQL waits for its clients on TERM; who was started by a shell's & ignores INT.
+        running = [
+            f"{'INT' if isinstance(one, PostgresServer) else 'TERM'}:{one.pid}"
+            for one in reversed(self._running)
+        ]
         script = self._folder / "stop"
         script.write_text(
-            _STOP_SCRIPT.format(pids=" ".join(map(str, pids)), folder=self._folder), "utf-8"
+            _STOP_SCRIPT.format(running=" ".join(running), folder=self._folder), "utf-8"
         )
         for one in self._running:
             one.detach()

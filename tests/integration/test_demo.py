@@ -113,7 +113,13 @@ def test_an_interrupt_leaves_nothing_behind(temporary: Path, last_step: str) -> 
 
 
 def test_kept_running_it_can_be_looked_at_and_stopped(temporary: Path) -> None:
-    found = finished(start(temporary, "--recorded", "--keep"))
+    # As by a shell's `make setup-local &`: what it starts ignores Ctrl-C, too.
+    former = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        process = start(temporary, "--writes", "500", "--rate", "250", "--keep")
+    finally:
+        signal.signal(signal.SIGINT, former)
+    found = finished(process)
     url = found["where"]["status page"].rstrip("/")
     assert (ask_process(url) or {})["state"] == "live"
     with psycopg.connect(found["where"]["psql"].removeprefix("psql ")) as conn:
