@@ -18,6 +18,7 @@ CHART = Path(__file__).parents[2] / "deploy" / "helm" / "cdc-tail"
 KUBERNETES = "1.31.0"  # a Helm that Go built takes clusters to be of 1.20
 PRODUCTION = ("--values", str(CHART / "values-production.yaml"))
 SIDECAR = ("--set", "mode=sidecar")
+PROBES = ("startupProbe", "livenessProbe", "readinessProbe")
 
 
 def helm(*arguments: str, fails: bool = False) -> str:
@@ -63,8 +64,9 @@ def test_the_container_is_locked_down_and_understands_its_environment(
     assert security["capabilities"] == {"drop": ["ALL"]}
     assert security["allowPrivilegeEscalation"] is False
     assert container["resources"]["limits"]["memory"]
-    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+    for probe in PROBES:
         assert container[probe]["httpGet"]["port"] == "http"
+        assert container[probe]["httpGet"]["scheme"] == "HTTP"
     environ = {one["name"]: one.get("value", "from-elsewhere") for one in container["env"]}
     assert len(environ) == len(container["env"])
     settings = load(environ=environ)
@@ -105,6 +107,31 @@ def test_the_authority_of_certificates_is_mounted(options: tuple[str, ...]) -> N
     else:
         volumes = manifests["DaemonSet mirror-cdc-tail"]["spec"]["template"]["spec"]["volumes"]
     assert {"name": mount["name"], "secret": {"secretName": "our-ca"}} in volumes
+
+
+@pytest.mark.parametrize("options", [(), SIDECAR])
+def test_the_port_speaks_https_and_who_asks_it_does_too(options: tuple[str, ...]) -> None:
+    manifests = rendered(
+        *options,
+        *("--set", "tls.httpSecret=our-http,tls.caSecret=our-ca,serviceMonitor.enabled=true"),
+    )
+    container = container_of(manifests)
+    environ = {one["name"]: one.get("value", "from-elsewhere") for one in container["env"]}
+    (mount,) = [one for one in container["volumeMounts"] if one["name"] == "cdc-tail-http"]
+    tls = load(environ=environ).http.tls
+    assert str(tls.certificate) == f"{mount['mountPath']}/tls.crt"
+    assert str(tls.key) == f"{mount['mountPath']}/tls.key"
+    assert {container[one]["httpGet"]["scheme"] for one in PROBES} == {"HTTPS"}
+    (endpoint,) = manifests["ServiceMonitor mirror-cdc-tail"]["spec"]["endpoints"]
+    assert endpoint["scheme"] == "https"
+    assert f"Service {endpoint['tlsConfig']['serverName']}" in manifests
+    assert endpoint["tlsConfig"]["ca"] == {"secret": {"name": "our-ca", "key": "ca.crt"}}
+    if options:
+        snippet = manifests["ConfigMap mirror-cdc-tail-container"]["data"]["volumes.yaml"]
+        volumes = yaml.safe_load(snippet)
+    else:
+        volumes = manifests["DaemonSet mirror-cdc-tail"]["spec"]["template"]["spec"]["volumes"]
+    assert {"name": mount["name"], "secret": {"secretName": "our-http"}} in volumes
 
 
 def test_production_is_watched() -> None:

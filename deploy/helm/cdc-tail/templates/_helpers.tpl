@@ -93,6 +93,12 @@ env:
   - name: CDC_TAIL_POSTGRES_TLS_CA
     value: /etc/cdc-tail/tls/ca.crt
   {{- end }}
+  {{- if .Values.tls.httpSecret }}
+  - name: CDC_TAIL_HTTP_TLS_CERTIFICATE
+    value: /etc/cdc-tail/http/tls.crt
+  - name: CDC_TAIL_HTTP_TLS_KEY
+    value: /etc/cdc-tail/http/tls.key
+  {{- end }}
   {{- range $name, $value := .Values.settings }}
   - name: {{ $name }}
     value: {{ $value | quote }}
@@ -102,15 +108,15 @@ env:
   {{- end }}
 # It waits for another holder of the node's lease to go, so its start may take a while.
 startupProbe:
-  httpGet: {path: /healthz, port: http}
+  httpGet: {path: /healthz, port: http, scheme: {{ include "cdc-tail.scheme" . }}}
   periodSeconds: 2
   failureThreshold: 60
 livenessProbe:
-  httpGet: {path: /healthz, port: http}
+  httpGet: {path: /healthz, port: http, scheme: {{ include "cdc-tail.scheme" . }}}
   periodSeconds: 15
   timeoutSeconds: 5
 readinessProbe:
-  httpGet: {path: /readyz, port: http}
+  httpGet: {path: /readyz, port: http, scheme: {{ include "cdc-tail.scheme" . }}}
   periodSeconds: 10
   timeoutSeconds: 5
 resources:
@@ -123,4 +129,26 @@ volumeMounts:
     mountPath: /etc/cdc-tail/tls
     readOnly: true
   {{- end }}
+  {{- if .Values.tls.httpSecret }}
+  - name: cdc-tail-http
+    mountPath: /etc/cdc-tail/http
+    readOnly: true
+  {{- end }}
+{{- end -}}
+
+{{/* Volumes that the container needs beside Cassandra's data. */}}
+{{- define "cdc-tail.volumes" -}}
+{{- if .Values.tls.caSecret }}
+- name: cdc-tail-tls
+  secret: {secretName: {{ .Values.tls.caSecret | quote }}}
+{{- end }}
+{{- if .Values.tls.httpSecret }}
+- name: cdc-tail-http
+  secret: {secretName: {{ .Values.tls.httpSecret | quote }}}
+{{- end }}
+{{- end -}}
+
+{{/* How the process's own port is spoken to. A probe takes any certificate. */}}
+{{- define "cdc-tail.scheme" -}}
+{{ ternary "HTTPS" "HTTP" (ne .Values.tls.httpSecret "") }}
 {{- end -}}
