@@ -11,6 +11,7 @@ from uuid import UUID
 
 from cdc_tail.errors import SegmentError
 from cdc_tail.forgotten import forgotten_by
+from cdc_tail.memory import trim
 from cdc_tail.segments import Segment, Segments
 from parsers.decoder import Batch, Catalog, Outcome, SegmentDecoder, decode_kept
 from parsers.position import Position
@@ -59,6 +60,7 @@ class Intake:
         self.parked: list[Parked] = []
         self.is_full = False
         self.caught_up = False
+        self._was_full = False
         self.damage: SegmentError | None = None
         self.skipped_bytes = 0
         self.forgotten: list[Forgotten] = []
@@ -187,15 +189,26 @@ class Intake:
         if catalog is self.batch.catalog:
             self.batch.clear()
         else:
-            self.batch = Batch(catalog)
-            for table_id, until in self._truncated.items():
-                self.batch.pass_over(table_id, until.segment_id, until.offset)
+            self._replace_batch(catalog)
         self.letters = []
         self.parked = []
         self.skipped_bytes = 0
         self.forgotten = []
+        self._was_full |= self.is_full
         self.is_full = False
         self._decoders.clear()
+
+    def give_back_memory(self) -> None:
+        """Once the log is read to its end, give the system what full batches had taken."""
+        if self._was_full and self.caught_up and not self.has_work:
+            self._was_full = False
+            self._replace_batch(self.batch.catalog)
+            trim()
+
+    def _replace_batch(self, catalog: Catalog) -> None:
+        self.batch = Batch(catalog)
+        for table_id, until in self._truncated.items():
+            self.batch.pass_over(table_id, until.segment_id, until.offset)
 
     def _read_segment(self, segment: Segment) -> Question | None:
         reader = segment.reader

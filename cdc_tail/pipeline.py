@@ -221,6 +221,7 @@ class Pipeline:
         if not self._guide.has_asked_node and self._guide.ask_node():
             flow.adopt_schema(Position(0, 0))
         if caught_up:
+            intake.give_back_memory()
             self._rest(intake.segments)
 
     def _reload(self) -> None:

@@ -77,27 +77,33 @@ CHANGES = (
 
 
 @pytest.fixture
-def beside(database: str, tmp_path: Path) -> Callable[[Keyspace], Sidecar]:
+def beside(database: str, tmp_path: Path) -> Callable[..., Sidecar]:
     """A sidecar of one keyspace, which leaves the segments of the shared node alone."""
 
-    def make(space: Keyspace) -> Sidecar:
-        settings = {"watch.keep_segments": True, "mirror.include": f"{space.name}.*"}
+    def make(space: Keyspace, max_rows: int = 20_000) -> Sidecar:
+        settings = {
+            "watch.keep_segments": True,
+            "mirror.include": f"{space.name}.*",
+            "batch.max_rows": max_rows,
+        }
         return Sidecar(space.node, database, tmp_path, settings=settings)
 
     return make
 
 
-@pytest.mark.parametrize("series", ["4.0", "4.1", "5.0"])
+# Batches of one row are full each, and give their memory back when the log is read to its end.
+@pytest.mark.parametrize(("series", "max_rows"), [("4.0", 20_000), ("4.1", 1), ("5.0", 20_000)])
 def test_every_kind_of_change(
     series: str,
+    max_rows: int,
     cassandra_node: NodeFactory,
     keyspace: MakeKeyspace,
-    beside: Callable[[Keyspace], Sidecar],
+    beside: Callable[..., Sidecar],
     database: str,
 ) -> None:
     space = keyspace(cassandra_node(series))
     execute = space.session.execute
-    with beside(space) as sidecar:
+    with beside(space, max_rows) as sidecar:
         sidecar.wait_live()
         for statement in (*TABLES, *CHANGES):
             execute(statement)
@@ -132,7 +138,7 @@ def test_tables_that_come_change_and_go(
     series: str,
     cassandra_node: NodeFactory,
     keyspace: MakeKeyspace,
-    beside: Callable[[Keyspace], Sidecar],
+    beside: Callable[..., Sidecar],
     database: str,
 ) -> None:
     space = keyspace(cassandra_node(series))
