@@ -324,21 +324,23 @@ class PostgresSink:
 def _rounds(
     works: Sequence[tuple[Target, RelationWork]],
 ) -> Iterator[list[tuple[Target, RelationWork, int, bytes]]]:
-    """All rows of all relations, some thousand at once: (…, number of the first, their keys)."""
-    questions = []
-    rows = 0
+    """All rows of all relations: (…, number of the first, their keys).
+
+    Many rows of one relation are a round; the rest of all relations is one, since PostgreSQL looks
+    up what was sent of it while we send more.
+    """
+    rest = []
     for target, work in works:
-        first = 0
-        while (keys := work.row_keys(first, ROUND_ROWS - rows)) is not None:
-            questions.append((target, work, first, keys))
-            asked = min(ROUND_ROWS - rows, work.n_items - first)
-            first += asked
-            rows += asked
-            if rows == ROUND_ROWS:
-                yield questions
-                questions, rows = [], 0
-    if questions:
-        yield questions
+        for first in range(0, work.n_items, ROUND_ROWS):
+            keys = work.row_keys(first, ROUND_ROWS)
+            assert keys is not None  # there are some from `first` on
+            question = (target, work, first, keys)
+            if work.n_items - first >= ROUND_ROWS:
+                yield [question]
+            else:
+                rest.append(question)
+    if rest:
+        yield rest
 
 
 def _load_rows(answered: Iterable[tuple[RelationWork, int, Cursor]]) -> None:
